@@ -41,6 +41,7 @@ REASONS: Mapping[str, str] = {
     "unreadable_report": "A report whose text cannot be read.",
     "unlinked_report": "A report whose study has not arrived; kept aside.",
     "withdrawn": "The person has withdrawn.",
+    "internal_fault": "rwid itself broke on this input: a fault to report, not one of the data.",
 }
 """The closed list of reasons for which one input becomes a `refusals` row instead of data."""
 
@@ -82,7 +83,9 @@ def column(sentence: str, *, unit: str = "", dicom: str = "", arrow: pa.DataType
 _I32 = pa.int32()
 _STRINGS = pa.list_(pa.string())
 _FLOATS = pa.list_(pa.float64())
-_BOXES = pa.list_(pa.struct([("x", _I32), ("y", _I32), ("width", _I32), ("height", _I32), ("source", pa.string())]))
+_BOXES = pa.list_(
+    pa.struct([("x", _I32), ("y", _I32), ("width", _I32), ("height", _I32), ("source", pa.string())])
+)
 _ACTIONS = pa.list_(pa.struct([("tag", pa.string()), ("action", pa.string())]))
 
 
@@ -90,47 +93,96 @@ _ACTIONS = pa.list_(pa.struct([("tag", pa.string()), ("action", pa.string())]))
 class Instance:
     """One row per DICOM object released."""
 
-    instance_id: UUID = column("Pseudonymous id; the released SOP Instance UID is the same 128 bits.", dicom="SOPInstanceUID")
+    instance_id: UUID = column(
+        "Pseudonymous id; the released SOP Instance UID is the same 128 bits.", dicom="SOPInstanceUID"
+    )
     series_id: UUID = column("Pseudonymous series.", dicom="SeriesInstanceUID")
     study_id: UUID = column("Pseudonymous study.", dicom="StudyInstanceUID")
     patient_id: UUID = column("One person at one site.", dicom="PatientID")
-    accession_id: UUID | None = column("Keyed hash of the order number, by which reports find their study.", dicom="AccessionNumber")
+    accession_id: UUID | None = column(
+        "Keyed hash of the order number, by which reports find their study.", dicom="AccessionNumber"
+    )
     sop_class: str = column("What kind of object.", dicom="SOPClassUID")
     transfer_syntax: str = column("How the source was encoded.", dicom="TransferSyntaxUID")
     modality: str = column("Kind of equipment.", dicom="Modality")
     study_date: date | None = column("Shifted by the patient's own offset.", dicom="StudyDate")
     acquisition_date: date | None = column("Shifted by the patient's own offset.", dicom="AcquisitionDate")
-    birth_year: int | None = column("Year of the shifted birth date; capped so that nobody appears older than 90.", dicom="PatientBirthDate", arrow=_I32)
-    age_years: float | None = column("Age at the study; 90 means 90 and over.", unit="years", dicom="PatientAge")
+    birth_year: int | None = column(
+        "Year of the shifted birth date; capped so that nobody appears older than 90.",
+        dicom="PatientBirthDate",
+        arrow=_I32,
+    )
+    age_years: float | None = column(
+        "Age at the study; 90 means 90 and over.", unit="years", dicom="PatientAge"
+    )
     sex: str | None = column("F, M or O.", dicom="PatientSex")
-    body_part: str | None = column("Upper case; derived from the body part examined or the anatomy words of protocol and series.", dicom="BodyPartExamined")
+    body_part: str | None = column(
+        "Upper case; derived from the body part examined or the anatomy words of protocol and series.",
+        dicom="BodyPartExamined",
+    )
     view: str | None = column("Projection, such as PA, AP, LL, CC, MLO.", dicom="ViewPosition")
     laterality: str | None = column("L, R or B.", dicom="ImageLaterality")
     manufacturer: str | None = column("Maker, one spelling a maker.", dicom="Manufacturer")
     model: str | None = column("Model name.", dicom="ManufacturerModelName")
     station_software: str | None = column("Software version.", dicom="SoftwareVersions")
     image_type: list[str] = column("Value list of the image type.", dicom="ImageType", arrow=_STRINGS)
-    series_description: str | None = column("Words of the series description, identifiers cleaned; empty where the profile removes descriptors.", dicom="SeriesDescription")
-    protocol_name: str | None = column("Words of the protocol name, identifiers cleaned.", dicom="ProtocolName")
-    instance_number: int | None = column("Order in the series as the device gave it.", dicom="InstanceNumber", arrow=_I32)
-    n_frames: int = column("Frames in the object; 0 where it has no pixels.", dicom="NumberOfFrames", arrow=_I32)
+    series_description: str | None = column(
+        "Words of the series description, identifiers cleaned; empty where the profile removes descriptors.",
+        dicom="SeriesDescription",
+    )
+    protocol_name: str | None = column(
+        "Words of the protocol name, identifiers cleaned.", dicom="ProtocolName"
+    )
+    instance_number: int | None = column(
+        "Order in the series as the device gave it.", dicom="InstanceNumber", arrow=_I32
+    )
+    n_frames: int = column(
+        "Frames in the object; 0 where it has no pixels.", dicom="NumberOfFrames", arrow=_I32
+    )
     rows_px: int | None = column("Height.", unit="px", dicom="Rows", arrow=_I32)
     columns_px: int | None = column("Width.", unit="px", dicom="Columns", arrow=_I32)
     samples_per_pixel: int | None = column("1 grey, 3 colour.", dicom="SamplesPerPixel", arrow=_I32)
-    bits_stored: int | None = column("Significant bits of a stored value.", unit="bit", dicom="BitsStored", arrow=_I32)
-    is_signed: bool | None = column("Whether stored values are two's complement.", dicom="PixelRepresentation")
-    photometric: str | None = column("Photometric interpretation of the stored frames.", dicom="PhotometricInterpretation")
+    bits_stored: int | None = column(
+        "Significant bits of a stored value.", unit="bit", dicom="BitsStored", arrow=_I32
+    )
+    is_signed: bool | None = column(
+        "Whether stored values are two's complement.", dicom="PixelRepresentation"
+    )
+    photometric: str | None = column(
+        "Photometric interpretation of the stored frames.", dicom="PhotometricInterpretation"
+    )
     rescale_slope: float | None = column("Stored value to output units, factor.", dicom="RescaleSlope")
-    rescale_intercept: float | None = column("Stored value to output units, offset.", dicom="RescaleIntercept")
-    window_center: list[float] | None = column("Window centres as the device proposes.", dicom="WindowCenter", arrow=_FLOATS)
-    window_width: list[float] | None = column("Window widths as the device proposes.", dicom="WindowWidth", arrow=_FLOATS)
-    pixel_spacing_row_mm: float | None = column("Distance between row centres, vertical.", unit="mm", dicom="PixelSpacing")
-    pixel_spacing_column_mm: float | None = column("Distance between column centres, horizontal.", unit="mm", dicom="PixelSpacing")
+    rescale_intercept: float | None = column(
+        "Stored value to output units, offset.", dicom="RescaleIntercept"
+    )
+    window_center: list[float] | None = column(
+        "Window centres as the device proposes.", dicom="WindowCenter", arrow=_FLOATS
+    )
+    window_width: list[float] | None = column(
+        "Window widths as the device proposes.", dicom="WindowWidth", arrow=_FLOATS
+    )
+    pixel_spacing_row_mm: float | None = column(
+        "Distance between row centres, vertical.", unit="mm", dicom="PixelSpacing"
+    )
+    pixel_spacing_column_mm: float | None = column(
+        "Distance between column centres, horizontal.", unit="mm", dicom="PixelSpacing"
+    )
     slice_thickness_mm: float | None = column("Nominal slice thickness.", unit="mm", dicom="SliceThickness")
-    spacing_between_slices_mm: float | None = column("Distance between slices as the device states it.", unit="mm", dicom="SpacingBetweenSlices")
-    image_position: list[float] | None = column("x, y, z of the first voxel in the patient system.", unit="mm", dicom="ImagePositionPatient", arrow=_FLOATS)
-    image_orientation: list[float] | None = column("Direction cosines of row, then of column.", dicom="ImageOrientationPatient", arrow=_FLOATS)
-    frame_of_reference_id: UUID | None = column("Which instances share a coordinate system.", dicom="FrameOfReferenceUID")
+    spacing_between_slices_mm: float | None = column(
+        "Distance between slices as the device states it.", unit="mm", dicom="SpacingBetweenSlices"
+    )
+    image_position: list[float] | None = column(
+        "x, y, z of the first voxel in the patient system.",
+        unit="mm",
+        dicom="ImagePositionPatient",
+        arrow=_FLOATS,
+    )
+    image_orientation: list[float] | None = column(
+        "Direction cosines of row, then of column.", dicom="ImageOrientationPatient", arrow=_FLOATS
+    )
+    frame_of_reference_id: UUID | None = column(
+        "Which instances share a coordinate system.", dicom="FrameOfReferenceUID"
+    )
     kernel: str | None = column("Reconstruction kernel.", dicom="ConvolutionKernel")
     kvp: float | None = column("Tube voltage.", unit="kV", dicom="KVP")
     exposure_mas: float | None = column("Tube current times time.", unit="mAs", dicom="Exposure")
@@ -139,13 +191,21 @@ class Instance:
     repetition_time_ms: float | None = column("Repetition time.", unit="ms", dicom="RepetitionTime")
     inversion_time_ms: float | None = column("Inversion time.", unit="ms", dicom="InversionTime")
     flip_angle_deg: float | None = column("Flip angle.", unit="degrees", dicom="FlipAngle")
-    scanning_sequence: list[str] | None = column("SE, IR, GR, EP, RM.", dicom="ScanningSequence", arrow=_STRINGS)
+    scanning_sequence: list[str] | None = column(
+        "SE, IR, GR, EP, RM.", dicom="ScanningSequence", arrow=_STRINGS
+    )
     b_value: float | None = column("Diffusion weighting.", unit="s/mm2", dicom="DiffusionBValue")
     frame_time_ms: float | None = column("Time between frames of a cine.", unit="ms", dicom="FrameTime")
-    was_lossy: bool | None = column("Whether the image has been lossily compressed before.", dicom="LossyImageCompression")
-    burned_in: str | None = column("What the device says of burned-in annotation: YES, NO or nothing.", dicom="BurnedInAnnotation")
+    was_lossy: bool | None = column(
+        "Whether the image has been lossily compressed before.", dicom="LossyImageCompression"
+    )
+    burned_in: str | None = column(
+        "What the device says of burned-in annotation: YES, NO or nothing.", dicom="BurnedInAnnotation"
+    )
     burned_in_regions: list[dict[str, Any]] = column("Boxes that were blanked.", unit="px", arrow=_BOXES)
-    header: Blob = column("The clean dataset without its pixels, Explicit VR Little Endian, without file meta.")
+    header: Blob = column(
+        "The clean dataset without its pixels, Explicit VR Little Endian, without file meta."
+    )
     pixel_sha256: Blob | None = column("Hash over the frames' hashes in order.")
     source_digest: Blob = column("Keyed hash of the source file's bytes.")
     bytes: int = column("Size of the source file.", unit="B")
@@ -163,7 +223,9 @@ class Frame:
     instance_id: UUID = column("The object this frame belongs to.")
     frame_index: int = column("0 is the first.", arrow=_I32)
     series_id: UUID = column("The series, by which the table is sorted.")
-    codec: str = column("How the payload is encoded: htj2k, jpeg (the source's own bitstream) or zstd (raw little endian).")
+    codec: str = column(
+        "How the payload is encoded: htj2k, jpeg (the source's own bitstream) or zstd (raw little endian)."
+    )
     payload: Blob = column("The encoded frame.")
     pixel_sha256: Blob = column("SHA-256 of the decoded stored values, C order, little endian.")
     site: str = column("Who delivered.")
@@ -244,7 +306,9 @@ class DeidLog:
     instance_id: UUID | None = column("The object released, where one was.")
     report_id: UUID | None = column("The report released, where one was.")
     study_id: UUID | None = column("The study, where known.")
-    actions: list[dict[str, str]] = column("What was done: tag (or text category) and action code of PS3.15 Table E.1-1.", arrow=_ACTIONS)
+    actions: list[dict[str, str]] = column(
+        "What was done: tag (or text category) and action code of PS3.15 Table E.1-1.", arrow=_ACTIONS
+    )
     regions: list[dict[str, Any]] = column("Boxes blanked in the pixels.", unit="px", arrow=_BOXES)
     withheld: str | None = column("Refusal reason, where nothing was released.")
     policy_version: str = column("De-identification profile, edition, options and rules, as one name.")
@@ -280,7 +344,9 @@ class Series:
     laterality: str | None = column("L, R or B.", dicom="ImageLaterality")
     manufacturer: str | None = column("Maker, one spelling a maker.", dicom="Manufacturer")
     model: str | None = column("Model name.", dicom="ManufacturerModelName")
-    kind: str = column("What the series is, by the rules of curation/modalities: CT localizer, axial, reformat, projection, dose_report; MR t1, t1c, t2, flair, dwi, adc, swi; US b_mode, color; X-ray the view; other where no rule fits.")
+    kind: str = column(
+        "What the series is, by the rules of curation/modalities: CT localizer, axial, reformat, projection, dose_report; MR t1, t1c, t2, flair, dwi, adc, swi; US b_mode, color; X-ray the view; other where no rule fits."
+    )
     phase: str | None = column("Contrast phase, where known.")
     orientation: str | None = column("axial, coronal, sagittal or oblique, from the direction cosines.")
     is_whole: bool = column("No gap, no duplicate position, one geometry.")
@@ -289,10 +355,18 @@ class Series:
     n_frames: int = column("Frames in the series.", arrow=_I32)
     rows_px: int | None = column("Height; NULL where it varies.", unit="px", dicom="Rows", arrow=_I32)
     columns_px: int | None = column("Width; NULL where it varies.", unit="px", dicom="Columns", arrow=_I32)
-    pixel_spacing_row_mm: float | None = column("Distance between row centres; NULL where it varies.", unit="mm", dicom="PixelSpacing")
-    pixel_spacing_column_mm: float | None = column("Distance between column centres; NULL where it varies.", unit="mm", dicom="PixelSpacing")
-    slice_thickness_mm: float | None = column("Nominal slice thickness; NULL where it varies.", unit="mm", dicom="SliceThickness")
-    spacing_between_slices_mm: float | None = column("Median distance of neighbouring slice positions along the normal.", unit="mm")
+    pixel_spacing_row_mm: float | None = column(
+        "Distance between row centres; NULL where it varies.", unit="mm", dicom="PixelSpacing"
+    )
+    pixel_spacing_column_mm: float | None = column(
+        "Distance between column centres; NULL where it varies.", unit="mm", dicom="PixelSpacing"
+    )
+    slice_thickness_mm: float | None = column(
+        "Nominal slice thickness; NULL where it varies.", unit="mm", dicom="SliceThickness"
+    )
+    spacing_between_slices_mm: float | None = column(
+        "Median distance of neighbouring slice positions along the normal.", unit="mm"
+    )
     spacing_between_slices_mm_min: float | None = column("Smallest such distance.", unit="mm")
     spacing_between_slices_mm_max: float | None = column("Largest such distance.", unit="mm")
     kernel: str | None = column("Reconstruction kernel.", dicom="ConvolutionKernel")
@@ -301,9 +375,13 @@ class Series:
     exposure_mas_max: float | None = column("Largest exposure.", unit="mAs", dicom="Exposure")
     contrast: bool | None = column("Whether a contrast agent is stated.", dicom="ContrastBolusAgent")
     echo_time_ms: float | None = column("Echo time; NULL where it varies.", unit="ms", dicom="EchoTime")
-    repetition_time_ms: float | None = column("Repetition time; NULL where it varies.", unit="ms", dicom="RepetitionTime")
+    repetition_time_ms: float | None = column(
+        "Repetition time; NULL where it varies.", unit="ms", dicom="RepetitionTime"
+    )
     bytes: int = column("Size of the source files.", unit="B")
-    series_description: str | None = column("Cleaned words of the series description.", dicom="SeriesDescription")
+    series_description: str | None = column(
+        "Cleaned words of the series description.", dicom="SeriesDescription"
+    )
     site: str = column("Who delivered.")
     delivery: str = column("The latest delivery that touched it.")
     code_version: str = column("Which rwid made the row.")
@@ -319,7 +397,9 @@ class Study:
     country: str | None = column("ISO 3166-1 alpha-2, of the site.")
     continent: str | None = column("Of the site.")
     study_date: date | None = column("Shifted by the patient's own offset.", dicom="StudyDate")
-    age_years: float | None = column("Age at the study; 90 means 90 and over.", unit="years", dicom="PatientAge")
+    age_years: float | None = column(
+        "Age at the study; 90 means 90 and over.", unit="years", dicom="PatientAge"
+    )
     sex: str | None = column("F, M or O.", dicom="PatientSex")
     modality: str = column("The modality of most images of the study.", dicom="Modality")
     modalities: list[str] = column("All modalities, sorted.", dicom="ModalitiesInStudy", arrow=_STRINGS)
@@ -332,7 +412,9 @@ class Study:
     has_report: bool = column("Whether a report is linked.")
     finding_mask: int = column("One bit a finding asserted present, in the order of the lexicon's bits.")
     findings: list[str] = column("Findings asserted present, sorted.", arrow=_STRINGS)
-    split_bucket: int = column("0 to 999, from a keyed hash of the person; it never moves when data grow.", arrow=_I32)
+    split_bucket: int = column(
+        "0 to 999, from a keyed hash of the person; it never moves when data grow.", arrow=_I32
+    )
     delivery: str = column("The latest delivery that touched it.")
     code_version: str = column("Which rwid made the row.")
 
@@ -344,12 +426,16 @@ class Patient:
     patient_id: UUID = column("Pseudonymous id.", dicom="PatientID")
     site: str = column("Who delivered.")
     sex: str | None = column("F, M or O.", dicom="PatientSex")
-    birth_year: int | None = column("Capped so that nobody appears older than 90.", dicom="PatientBirthDate", arrow=_I32)
+    birth_year: int | None = column(
+        "Capped so that nobody appears older than 90.", dicom="PatientBirthDate", arrow=_I32
+    )
     n_studies: int = column("Studies of the person.", arrow=_I32)
     first_study_date: date | None = column("Shifted.", dicom="StudyDate")
     last_study_date: date | None = column("Shifted.", dicom="StudyDate")
     person_id: UUID | None = column("The person across sites; NULL until linkage ran.")
-    split_bucket: int = column("0 to 999, from a keyed hash of the person; of the linked person once known.", arrow=_I32)
+    split_bucket: int = column(
+        "0 to 999, from a keyed hash of the person; of the linked person once known.", arrow=_I32
+    )
     delivery: str = column("The latest delivery that touched it.")
     code_version: str = column("Which rwid made the row.")
 
@@ -383,7 +469,8 @@ class Member:
         arrow=pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())])),
     )
     covariates: list[dict[str, Any]] = column(
-        "Covariate name and value.", arrow=pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))
+        "Covariate name and value.",
+        arrow=pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())])),
     )
 
 
@@ -452,8 +539,23 @@ class Arrival:
 
 
 Row = (
-    Instance | Frame | Report | Finding | Outcome | PersonToken | DeidLog | Refusal
-    | Series | Study | Patient | Cohort | Member | Run | Metric | Prediction | Arrival
+    Instance
+    | Frame
+    | Report
+    | Finding
+    | Outcome
+    | PersonToken
+    | DeidLog
+    | Refusal
+    | Series
+    | Study
+    | Patient
+    | Cohort
+    | Member
+    | Run
+    | Metric
+    | Prediction
+    | Arrival
 )
 
 DELIVERED: Mapping[str, type] = {
@@ -526,10 +628,20 @@ def dictionary_markdown() -> str:
         "Asset key = table = folder = DuckDB view. Dates are shifted by one secret offset a patient; ids are keyed.",
     ]
     for name, row_class in TABLES.items():
-        lines += ["", f"## {name}", "", (row_class.__doc__ or "").strip(), "", "| column | type | unit | DICOM | |", "|---|---|---|---|---|"]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            (row_class.__doc__ or "").strip(),
+            "",
+            "| column | type | unit | DICOM | |",
+            "|---|---|---|---|---|",
+        ]
         for f in schema_of(row_class):
             facts = {k.decode(): v.decode() for k, v in (f.metadata or {}).items()}
             kind = "uuid" if f.type == pa.uuid() else str(f.type)
             null = "" if not f.nullable else ", may be NULL"
-            lines.append(f"| `{f.name}` | {kind}{null} | {facts.get('unit', '')} | {facts.get('dicom', '')} | {facts['sentence']} |")
+            lines.append(
+                f"| `{f.name}` | {kind}{null} | {facts.get('unit', '')} | {facts.get('dicom', '')} | {facts['sentence']} |"
+            )
     return "\n".join(lines) + "\n"

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from curation.records import ConfigurationError
 
@@ -148,15 +153,21 @@ def load_key(settings: Settings) -> bytes:
     Raises ConfigurationError where the command fails or the key is too short.
     """
     if settings.key_command:
-        result = subprocess.run(shlex.split(settings.key_command), capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            shlex.split(settings.key_command), capture_output=True, text=True, check=False
+        )
         if result.returncode:
-            raise ConfigurationError(f"RWID_KEY_COMMAND ended with exit code {result.returncode}; it must print the key in hex.")
+            raise ConfigurationError(
+                f"RWID_KEY_COMMAND ended with exit code {result.returncode}; it must print the key in hex."
+            )
         return _parse_key(result.stdout, "RWID_KEY_COMMAND")
     path = settings.key_file or settings.places.restricted / "key"
     if settings.key_file is None and not path.exists():
         _create_key(path)
     if not path.exists():
-        raise ConfigurationError(f"Key file {path} does not exist. Mend RWID_KEY_FILE, or unset it to have a key made.")
+        raise ConfigurationError(
+            f"Key file {path} does not exist. Mend RWID_KEY_FILE, or unset it to have a key made."
+        )
     return _parse_key(path.read_text(), str(path))
 
 
@@ -181,5 +192,7 @@ def _parse_key(text: str, source: str) -> bytes:
     except ValueError:
         raise ConfigurationError(f"{source}: the key must be written in hex.") from None
     if len(key) < KEY_BYTES:
-        raise ConfigurationError(f"{source}: the key has {len(key)} bytes; at least {KEY_BYTES} are needed (openssl rand -hex 32).")
+        raise ConfigurationError(
+            f"{source}: the key has {len(key)} bytes; at least {KEY_BYTES} are needed (openssl rand -hex 32)."
+        )
     return key
