@@ -1,0 +1,206 @@
+"""One delivery: register what a site handed over, and curate it into staged parts of the lake.
+
+What belongs here: the order of items, duplicates and conflicts, reports finding their study, the accounting. What does
+not: the work on one item (steps) and publishing (catalog.publish): a staged delivery is invisible until it has been
+checked and published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from curation.engine import map_items
+from curation.gather import Gathered, Gatherer
+from curation.lake import Lake, Part
+from curation.link import link_reports
+from curation.records import Arrival, ConfigurationError
+from curation.restricted import Delivery, read_delivery, write_arrivals, write_delivery, write_known_studies
+from curation.settings import Settings, load_key, open_home
+from curation.site import NAME, find_site
+from curation.source import Item
+from curation.sources import SOURCES
+from curation.sources.archive import sweep
+from curation.steps import Stamp, make_context, take_instance, take_report
+
+Progress = Callable[[str, int, int], None]
+"""Called with the step's name, items done and items in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curated:
+    """What became of a delivery: everything that arrived is an instance, a report, clinical, or refused."""
+
+    delivery: str
+    site: str
+    part_list: str
+    parts: Mapping[str, Sequence[Part]]
+    arrivals: int
+    instances: int
+    reports: int
+    clinical: int
+    refusals: Mapping[str, int]
+    arrival_counts: Mapping[str, int]
+    """Arrivals by kind."""
+    bytes: int
+    seconds: float
+
+
+def code_version() -> str:
+    """The version of rwid that stands in every row."""
+    return importlib.metadata.version("rwid")
+
+
+def register(settings: Settings, src: Path, site: str, name: str | None = None) -> Delivery:
+    """Remembers a delivery: a folder, file or archive that stays where it is. The same again replaces it.
+
+    Raises ConfigurationError where the source, the site or the name will not do.
+    """
+    places = open_home(settings)
+    src = src.resolve()
+    if not src.exists():
+        raise ConfigurationError(
+            f"Nothing lies at {src}. Give the folder, file or archive that the site delivered."
+        )
+    if src.is_relative_to(places.lake) or places.home.is_relative_to(src):
+        raise ConfigurationError(
+            f"{src} holds this home's own data. Give the folder that the site delivered."
+        )
+    find_site(places, site)
+    # the default name is a hash: a folder is often called after a patient
+    name = name or f"{site}-{hashlib.sha256(os.fsencode(src)).hexdigest()[:8]}"
+    if not NAME.fullmatch(name):
+        raise ConfigurationError(
+            "A delivery's name has small letters, digits, '.', '_' and '-' only, 64 at most."
+        )
+    path = places.deliveries / f"{name}.json"
+    if path.exists() and (known := read_delivery(places, name)).site != site:
+        raise ConfigurationError(
+            f"Delivery '{name}' came from site '{known.site}'. Give another --delivery name."
+        )
+    delivery = Delivery(name, site, src, datetime.now(UTC).isoformat(timespec="seconds"))
+    write_delivery(places, delivery)
+    return delivery
+
+
+def curate(settings: Settings, name: str, progress: Progress | None = None) -> Curated:
+    """Walks every item of a registered delivery and stages the rows; publishes nothing.
+
+    The same delivery gives the same parts, whatever the number of workers. Raises ConfigurationError where site, profile
+    or key are wrong, before anything is read.
+    """
+    started = time.monotonic()
+    places = open_home(settings)
+    delivery = read_delivery(places, name)
+    site = find_site(places, delivery.site)
+    stamp = Stamp(delivery.site, delivery.delivery, code_version())
+    setup = (load_key(settings), site.profile or settings.profile, stamp, settings.max_file_mib << 20)
+    context = make_context(*setup)
+    spool = places.restricted / "spool" / f"{name}-{os.getpid()}"
+    try:
+        items = _arrived(delivery, spool, progress)
+        gatherer = Gatherer(Lake(places.lake), context, items)
+        _walk_instances(gatherer, settings, setup, progress)
+        _walk_reports(gatherer, settings, setup, progress)
+        gathered = gatherer.finish()
+    finally:
+        sweep(spool)
+    _remember(settings, gathered)
+    part_list = Lake(places.lake).stage(name, gathered.parts)
+    return _counted(delivery, part_list, gathered, time.monotonic() - started)
+
+
+def _arrived(delivery: Delivery, spool: Path, progress: Progress | None) -> list[Item]:
+    if not delivery.source.exists():
+        raise ConfigurationError(
+            f"Delivery '{delivery.delivery}' has gone from where it was registered. Bring it back, or register it anew."
+        )
+    spool.mkdir(parents=True, mode=0o700, exist_ok=True)
+    items = []
+    for item in SOURCES["folder"](delivery.source, spool):
+        items.append(item)
+        if progress and len(items) % 100 == 0:
+            progress("arrive", len(items), 0)
+    return items
+
+
+def _walk_instances(
+    gatherer: Gatherer, settings: Settings, setup: tuple[bytes, str, Stamp, int], progress: Progress | None
+) -> None:
+    items = gatherer.dicom_items()
+    files = (item.file for _, item in items)
+    outcomes = map_items(
+        take_instance,
+        files,
+        workers=settings.n_workers,
+        deadline_s=settings.file_deadline_s,
+        memory_mib=settings.worker_memory_mib,
+        initializer=make_context,
+        initargs=setup,
+    )
+    for done, ((position, _), outcome) in enumerate(zip(items, outcomes, strict=True), start=1):
+        gatherer.add_instance(position, outcome)
+        if progress:
+            progress("images", done, len(items))
+
+
+def _walk_reports(
+    gatherer: Gatherer, settings: Settings, setup: tuple[bytes, str, Stamp, int], progress: Progress | None
+) -> None:
+    linked = link_reports(gatherer, settings.places)
+    outcomes = map_items(
+        take_report,
+        (report for _, report in linked),
+        workers=settings.n_workers,
+        deadline_s=settings.file_deadline_s,
+        memory_mib=settings.worker_memory_mib,
+        initializer=make_context,
+        initargs=setup,
+    )
+    for done, ((position, _), outcome) in enumerate(zip(linked, outcomes, strict=True), start=1):
+        gatherer.add_report(position, outcome)
+        if progress:
+            progress("reports", done, len(linked))
+
+
+def _remember(settings: Settings, gathered: Gathered) -> None:
+    now = datetime.now(UTC)
+    stamp = gathered.stamp
+    arrivals = (
+        Arrival(item.path, item.kind, digest, item.bytes, stamp.site, stamp.delivery, now)
+        for item, digest in zip(gathered.items, gathered.digests, strict=True)
+    )
+    write_arrivals(settings.places, stamp.delivery, arrivals)
+    write_known_studies(settings.places, stamp.delivery, gathered.known_studies)
+
+
+def _counted(delivery: Delivery, part_list: str, gathered: Gathered, seconds: float) -> Curated:
+    became = Counter(gathered.became)
+    reasons = Counter(reason for reason in gathered.reasons if reason)
+    return Curated(
+        delivery=delivery.delivery,
+        site=delivery.site,
+        part_list=part_list,
+        parts=gathered.parts,
+        arrivals=len(gathered.items),
+        instances=became["instance"],
+        reports=became["report"],
+        clinical=became["clinical"],
+        refusals=dict(sorted(reasons.items())),
+        arrival_counts=dict(sorted(Counter(item.kind for item in gathered.items).items())),
+        bytes=sum(item.bytes for item in gathered.items),
+        seconds=seconds,
+    )
+
+
+def deliveries(settings: Settings) -> Iterator[Delivery]:
+    """Every registered delivery, by name."""
+    for path in sorted(settings.places.deliveries.glob("*.json")):
+        yield read_delivery(settings.places, path.stem)
