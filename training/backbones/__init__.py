@@ -1,0 +1,11 @@
+"""The backbones that come built in, by id; any other id is the folder of a transformers model. Loads without torch."""
+
+from __future__ import annotations
+
+from training.backbones import tiny_vit, vits14
+
+BUILTIN = {"builtin:vits14": vits14.prepare, "builtin:tiny-vit": tiny_vit.prepare}
+"""Backbone id -> function(cache folder) that gives the folder of the model, made on first use."""
+
+PINNED = {"builtin:vits14": vits14.RESULT_SHA256}
+"""Backbone id -> the digest it must have, now and every time it is loaded."""

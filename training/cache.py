@@ -1,0 +1,148 @@
+"""Frozen forward passes, done once and shared between runs: pooled features, and hidden states at a cut.
+
+Lies in `packs/<pack_id>/cache/<key>/`, where the key names pack, weights, preprocessing, precision, cut and views; an
+erased pack takes its caches along. A cache is whole or absent. What does not belong here: anything that learns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import batches
+from training.backbone import Backbone
+
+if TYPE_CHECKING:
+    import torch
+
+CACHE_VERSION = 1
+_BATCH = 16
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Cached:
+    """Feature rows of every member, in order, and where asked the hidden states at the cut."""
+
+    features: NDArray[np.float32]
+    """[N, 2D] class vector beside the mean of the patch tokens, mean over tiles; view 0, without augmentation."""
+    hidden: NDArray[np.float16] | None
+    """[V views, N, T tiles, L tokens, D] on disk, what enters the first block that moves; None without a cut."""
+
+
+def frozen(
+    backbone: Backbone,
+    tiles: batches.Tiles,
+    device: torch.device,
+    precision: str,
+    *,
+    moving_blocks: int = 0,
+    views: int = 1,
+    seed: int = 0,
+    progress: Progress,
+) -> Cached:
+    """The cache of one backbone over one pack, built where it is not there. progress(done, total) counts series."""
+    cut = len(backbone.blocks()) - moving_blocks if moving_blocks else None
+    facts = {
+        "version": CACHE_VERSION,
+        "pack": tiles.facts,
+        "revision": backbone.revision,
+        "preprocess": asdict(backbone.preprocess),
+        "precision": precision,
+        "cut": cut,
+        "views": views if cut is not None else 1,
+        "seed": seed if cut is not None and views > 1 else None,
+    }
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    folder = tiles.pack / "cache" / key
+    if not folder.is_dir():
+        _build(folder, facts, backbone, tiles, device, precision, progress)
+    hidden = np.load(folder / "hidden.npy", mmap_mode="r") if cut is not None else None
+    return Cached(np.load(folder / "features.npy"), hidden)
+
+
+def pool(cls: torch.Tensor, tokens: torch.Tensor, n_tiles: int) -> torch.Tensor:
+    """Class vectors [B*T, D] and patch tokens [B*T, P, D] -> [B, 2D]: side by side, then the mean over tiles."""
+    import torch
+
+    each = torch.cat([cls, tokens.mean(1)], dim=1).to(torch.float32)
+    return each.view(-1, n_tiles, each.shape[1]).mean(1)
+
+
+def _build(
+    folder: Path,
+    facts: dict[str, Any],
+    backbone: Backbone,
+    tiles: batches.Tiles,
+    device: torch.device,
+    precision: str,
+    progress: Progress,
+) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _fill(aside, facts, backbone, tiles, device, precision, progress)
+        (aside / "cache.json").write_text(json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
+        os.rename(aside, folder)
+    except OSError:
+        if not folder.is_dir():  # not another run that was first: a real failure
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _fill(
+    folder: Path,
+    facts: dict[str, Any],
+    backbone: Backbone,
+    tiles: batches.Tiles,
+    device: torch.device,
+    precision: str,
+    progress: Progress,
+) -> None:
+    import torch
+
+    n, n_views, cut = len(tiles.array), facts["views"], facts["cut"]
+    features: list[NDArray[np.float32]] = []
+    hidden: np.memmap[Any, np.dtype[np.float16]] | None = None
+    backbone.model.to(device)
+    for view in range(n_views):
+        for indices in batches.batches_of(np.arange(n), _BATCH):
+            with torch.inference_mode(), autocast(device, precision):
+                shown: torch.Tensor = tiles.take(indices)
+                if view:
+                    shown = batches.augment(shown, indices, facts["seed"] or 0, view)
+                images = backbone.preprocess(shown.flatten(0, 1).to(device))  # [B, T, H, W] -> [B*T, 3, S, S]
+                if cut is None:
+                    cls, tokens = backbone.embed(images)
+                else:
+                    cls, tokens, entering = backbone.embed_and_tap(images, cut)
+                    if hidden is None:
+                        shape = (n_views, n, tiles.n_tiles, *entering.shape[1:])
+                        hidden = np.lib.format.open_memmap(folder / "hidden.npy", "w+", np.float16, shape)
+                    block = entering.to(torch.float16).cpu().numpy()
+                    hidden[view, indices] = block.reshape(len(indices), tiles.n_tiles, *block.shape[1:])
+                if view == 0:
+                    features.append(pool(cls, tokens, tiles.n_tiles).cpu().numpy())
+            progress(view * n + int(indices[-1]) + 1, n_views * n)
+    np.save(folder / "features.npy", np.concatenate(features))
+    if hidden is not None:
+        hidden.flush()
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bf16 where the precision says so."""
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -1,0 +1,135 @@
+"""The examples of a run: one per cohort member, in the order of members.parquet, with labels, split and strata.
+
+What belongs here: reading a frozen cohort into arrays. What does not: pixels (batches), judgement (precheck). No torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curation.records import ConfigurationError
+
+Floats = NDArray[np.float64]
+Strings = NDArray[np.str_]
+
+SPLITS = ("train", "tune", "test", "holdout")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N members of one cohort, as columns."""
+
+    cohort_id: str
+    folder: Path
+    study_id: tuple[UUID, ...]
+    series_id: tuple[UUID, ...]
+    patient_id: tuple[UUID, ...]
+    patient: NDArray[np.int64]
+    """[N] patient number 0..P-1, in order of first appearance."""
+    site: Strings
+    split: Strings
+    label_names: tuple[str, ...]
+    labels: Floats
+    """[N, L] 1, 0, -1 uncertain, NaN unknown."""
+    covariates: Mapping[str, Floats]
+    """name -> [N], NaN unknown."""
+
+    def __len__(self) -> int:
+        return len(self.study_id)
+
+    @property
+    def sites(self) -> list[str]:
+        """Sites of the cohort, sorted."""
+        return sorted(set(self.site.tolist()))
+
+
+def cohort_folder(lake_root: Path, name_or_id: str) -> Path:
+    """The folder of a cohort: by id, else the newest snapshot of a name.
+
+    Raises ConfigurationError with the cohorts there are.
+    """
+    found: list[tuple[int, str, Path]] = []
+    for folder in sorted((lake_root / "cohorts").glob("*")):
+        facts = _cohort_facts(folder)
+        if folder.name == name_or_id and facts is not None:
+            return folder
+        if facts is not None:
+            found.append((int(facts["snapshot"]), str(facts["name"]), folder))
+    named = [entry for entry in found if entry[1] == name_or_id]
+    if not named:
+        there = ", ".join(sorted({f"{name} ({folder.name})" for _, name, folder in found})) or "none yet"
+        raise ConfigurationError(
+            f"No cohort {name_or_id!r} in this lake; there are: {there}. Build it: rwid cohort build SPEC."
+        )
+    # of two builds on one snapshot (the spec changed between) the later one is meant
+    return max(named, key=lambda e: (e[0], (e[2] / "members.parquet").stat().st_mtime_ns))[2]
+
+
+def read_examples(folder: Path, labels: Sequence[str], covariates: Sequence[str] = ()) -> Examples:
+    """The members of a cohort folder. Raises ConfigurationError where a label or covariate is not there."""
+    table = pq.read_table(folder / "members.parquet")
+    if not len(table):
+        raise ConfigurationError(f"Cohort {folder.name} has no members; loosen its rules and build it again.")
+    patients = tuple(table["patient_id"].to_pylist())
+    numbers: dict[UUID, int] = {}
+    patient = np.array([numbers.setdefault(p, len(numbers)) for p in patients], dtype=np.int64)
+    return Examples(
+        cohort_id=folder.name,
+        folder=folder,
+        study_id=tuple(table["study_id"].to_pylist()),
+        series_id=tuple(table["series_id"].to_pylist()),
+        patient_id=patients,
+        patient=patient,
+        site=np.array(table["site"].to_pylist(), dtype=np.str_),
+        split=np.array(table["split"].to_pylist(), dtype=np.str_),
+        label_names=tuple(labels),
+        labels=_columns(table["labels"].to_pylist(), labels, "label", folder.name),
+        covariates=dict(
+            zip(
+                covariates,
+                _columns(table["covariates"].to_pylist(), covariates, "covariate", folder.name).T,
+                strict=True,
+            )
+        ),
+    )
+
+
+def _cohort_facts(folder: Path) -> dict[str, Any] | None:
+    """Name and snapshot of a cohort folder; None where it is not a finished cohort."""
+    facts = folder / "cohort.parquet"
+    if facts.is_file():
+        rows: list[dict[str, Any]] = pq.read_table(facts, columns=["name", "snapshot"]).to_pylist()
+        return rows[0] if rows else None
+    return None
+
+
+def read_cohort_json(folder: Path) -> dict[str, Any]:
+    """What cohort.json says; empty where the cohort has none."""
+    path = folder / "cohort.json"
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def _columns(rows: list[Any], names: Sequence[str], what: str, cohort: str) -> Floats:
+    values = np.full((len(rows), len(names)), np.nan)
+    seen: set[str] = set()
+    places = {name: column for column, name in enumerate(names)}
+    for i, row in enumerate(rows):
+        for entry in row or ():
+            seen.add(entry["name"])
+            if entry["name"] in places and entry["value"] is not None:
+                values[i, places[entry["name"]]] = entry["value"]
+    if missing := [name for name in names if name not in seen]:
+        there = ", ".join(sorted(seen)) or "none"
+        raise ConfigurationError(
+            f"Cohort {cohort} has no {what} {', '.join(missing)}; it has: {there}. Mend task.{what}s."
+        )
+    return values

@@ -1,0 +1,197 @@
+"""What can be known before any compute: is the split honest, can the labels be learned, is the label the site?
+
+What belongs here: refusing a hopeless run early, and the estimate for the form of the Tune page. What does not:
+anything that needs torch or pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curation.records import ConfigurationError
+from training import metrics
+from training.examples import SPLITS, Examples, cohort_folder, read_examples
+from training.spec import TuneSpec, run_id
+from training.task import find_task
+
+SITE_LABEL_WARNING = 0.3
+"""Cramer's V of site and label from which a model may learn the site instead of the finding."""
+
+_CPU_GFLOPS_PER_CORE = 60.0
+_GPU_GFLOPS = 100_000.0
+_SHAPES: Mapping[str, tuple[int, int, int]] = {
+    "builtin:vits14": (384, 12, 14),
+    "builtin:tiny-vit": (32, 2, 7),
+}
+"""Backbone -> width, blocks, patch px."""
+
+
+def check(examples: Examples, spec: TuneSpec) -> dict[str, Any]:
+    """Counts, prevalence, association of label and site, `problems` (refuse) and `warnings` (run, but read them)."""
+    task = find_task(spec.task.kind)
+    names = task.outputs(spec.task.labels, examples.labels)
+    targets = task.targets(examples.labels, len(names))
+    association = {name: _site_association(examples, targets[:, c]) for c, name in enumerate(names)}
+    return {
+        "cohort_id": examples.cohort_id,
+        "n": len(examples),
+        "patients": int(examples.patient.max()) + 1,
+        "sites": examples.sites,
+        "splits": {s: int((examples.split == s).sum()) for s in SPLITS},
+        "labels": list(names),
+        "prevalence": _prevalence(examples, names, targets),
+        "label_site_association": association,
+        "problems": _leaks(examples) + _one_class(examples, names, targets),
+        "warnings": _warnings(examples, names, targets, association),
+    }
+
+
+def refuse_problems(found: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError where `check` found problems."""
+    if found["problems"]:
+        raise ConfigurationError(" ".join(found["problems"]))
+
+
+def estimate(lake_root: Path, spec: TuneSpec) -> dict[str, Any]:
+    """`check` of the spec's cohort, plus run_id, minutes (order of magnitude) and whether the run exists already.
+
+    Raises ConfigurationError where the cohort, a label or a covariate is not there.
+    """
+    folder = cohort_folder(lake_root, spec.cohort)
+    examples = read_examples(folder, spec.task.labels, spec.task.covariates)
+    name = run_id(spec, examples.cohort_id)
+    return {
+        **check(examples, spec),
+        "run_id": name,
+        "exists": (lake_root / "runs" / name / "spec.json").is_file(),
+        "minutes": round(_minutes(examples, spec), 1),
+    }
+
+
+def _leaks(examples: Examples) -> list[str]:
+    """Patients whose studies lie in more than one split."""
+    pairs = {(int(p), str(s)) for p, s in zip(examples.patient, examples.split, strict=True)}
+    n = len(pairs) - len({p for p, _ in pairs})
+    if not n:
+        return []
+    return [
+        f"{n} patients have studies in two splits: the evaluation would be a lie. Build the cohort again."
+    ]
+
+
+def _one_class(examples: Examples, names: tuple[str, ...], targets: metrics.Floats) -> list[str]:
+    problems = []
+    train = examples.split == "train"
+    if not train.any():
+        return ["The train split is empty. Give the cohort's split a train share, or ingest more studies."]
+    for column, name in enumerate(names):
+        known = targets[train, column][~np.isnan(targets[train, column])]
+        if not known.size:
+            problems.append(
+                f"No study of the train split knows {name!r}. Choose a label the reports speak of."
+            )
+        elif known.min() == known.max():
+            which = "positive" if known[0] else "negative"
+            problems.append(
+                f"All {known.size} known studies of the train split are {which} for {name!r}: nothing to learn."
+            )
+    return problems
+
+
+def _warnings(
+    examples: Examples,
+    names: tuple[str, ...],
+    targets: metrics.Floats,
+    association: Mapping[str, float | None],
+) -> list[str]:
+    warnings = []
+    for name, strength in association.items():
+        if strength is not None and strength >= SITE_LABEL_WARNING:
+            warnings.append(
+                f"{name!r} goes with the site (Cramer's V {strength:.2f}): the model may learn the site."
+            )
+    for split in ("tune", "test"):
+        for column, name in enumerate(names):
+            known = targets[examples.split == split, column]
+            known = known[~np.isnan(known)]
+            if not 0 < known.sum() < known.size:
+                use = (
+                    "early stopping watches the loss alone"
+                    if split == "tune"
+                    else "no test metric can be given"
+                )
+                warnings.append(f"The {split} split does not hold both classes of {name!r}: {use}.")
+    return warnings
+
+
+def _prevalence(examples: Examples, names: tuple[str, ...], targets: metrics.Floats) -> list[dict[str, Any]]:
+    rows = []
+    for split in SPLITS:
+        for site in ["all", *examples.sites]:
+            here = (examples.split == split) & ((examples.site == site) | (site == "all"))
+            for column, name in enumerate(names):
+                known = targets[here, column][~np.isnan(targets[here, column])]
+                if here.any():
+                    share = float(known.mean()) if known.size else None
+                    row = {
+                        "split": split,
+                        "site": site,
+                        "label": name,
+                        "n": int(here.sum()),
+                        "known": int(known.size),
+                    }
+                    rows.append({**row, "prevalence": share})
+    return rows
+
+
+def _site_association(examples: Examples, target: metrics.Floats) -> float | None:
+    known = ~np.isnan(target) & (examples.split == "train")
+    return metrics.cramers_v(examples.site[known], target[known].astype(np.int64).astype(np.str_))
+
+
+def _minutes(examples: Examples, spec: TuneSpec) -> float:
+    """Forward cost of a ViT of that shape, times how often each method passes each tile, over an honest speed."""
+    width, n_blocks, patch = _shape(spec.model.id)
+    tokens = (spec.model.input.size // patch) ** 2 + 1
+    forward = n_blocks * (24 * tokens * width**2 + 4 * tokens**2 * width) / 1e9  # GFLOP a tile
+    n_tiles = len(examples) * spec.model.input.tiles
+    epochs = min(
+        spec.budget.max_epochs, spec.budget.max_steps * spec.method.batch_size / max(1, len(examples))
+    )
+    moving = {
+        "probe": 0.0,
+        "cut": 3 * spec.method.blocks / n_blocks,
+        "last_n": 1 + 2 * spec.method.blocks / n_blocks,
+    }
+    share = float((examples.split == "train").mean())
+    passes = 1.0 + (spec.method.views - 1) * (spec.method.kind == "cut")
+    passes += epochs * share * moving.get(spec.method.kind, 3.0 if spec.method.kind == "full" else 2.4)
+    has_gpu = spec.compute.device != "cpu" and Path("/proc/driver/nvidia/version").exists()
+    cores = spec.compute.threads or len(os.sched_getaffinity(0))
+    speed = _GPU_GFLOPS if has_gpu else _CPU_GFLOPS_PER_CORE * cores
+    return 0.2 + min(
+        n_tiles * forward * passes / speed / 60, spec.budget.max_minutes + n_tiles * forward / speed / 60
+    )
+
+
+def _shape(model_id: str) -> tuple[int, int, int]:
+    if model_id in _SHAPES:
+        return _SHAPES[model_id]
+    config = Path(model_id) / "config.json"
+    if not config.is_file():
+        raise ConfigurationError(
+            f"Backbone {model_id!r} is neither built in ({', '.join(_SHAPES)}) nor a folder with config.json. Mend model.id."
+        )
+    facts = json.loads(config.read_text())
+    facts = facts.get("vision_config", facts)
+    return (
+        int(facts.get("hidden_size", 384)),
+        int(facts.get("num_hidden_layers", 12)),
+        int(facts.get("patch_size", 16)),
+    )

@@ -1,0 +1,160 @@
+"""Heads on frozen features, solved to the optimum: the logistic probe, and the nearest class mean that needs no fit.
+
+The probe is the tuned arm of `method: probe`, the untuned arm of every other method, and the head from which they
+start. numpy and scikit-learn, float64; no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import metrics
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
+"""Inverse regularisation tried, each judged on the tune split."""
+
+Log = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A linear head on standardised features: logits = (features - mean) / std @ matrix + bias."""
+
+    mean: Floats
+    std: Floats
+    matrix: Floats
+    """[F, C]"""
+    bias: Floats
+    """[C]"""
+
+    def logits(self, features: NDArray[np.float32]) -> Floats:
+        """[N, F] -> [N, C]."""
+        return np.asarray(((features - self.mean) / self.std) @ self.matrix + self.bias)
+
+
+def standardise(features: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Mean and deviation of each feature; a constant feature keeps deviation 1."""
+    mean, std = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    return mean, np.where(std > 1e-6, std, 1.0)
+
+
+def fit_prototypes(features: NDArray[np.float32], targets: Floats) -> Head:
+    """Nearest class mean on standardised features, as a linear head: what the features give without any fit.
+
+    The direction is the difference of the means of positives and negatives, scaled so that the two means lie at logits
+    +1 and -1. An output of which only one class is known gets zeros.
+    """
+    mean, std = standardise(features)
+    x = (features - mean) / std
+    matrix, bias = np.zeros((x.shape[1], targets.shape[1])), np.zeros(targets.shape[1])
+    for c in range(targets.shape[1]):
+        positive, negative = x[targets[:, c] == 1], x[targets[:, c] == 0]
+        if len(positive) and len(negative):
+            difference = positive.mean(0) - negative.mean(0)
+            direction = 2 * difference / max(float(difference @ difference), 1e-12)
+            matrix[:, c] = direction
+            bias[c] = -float((positive.mean(0) + negative.mean(0)) @ direction) / 2
+    return Head(mean, std, matrix, bias)
+
+
+def fit_probe(
+    features: NDArray[np.float32],
+    targets: Floats,
+    weights: Floats,
+    truth: Floats,
+    train: Ints,
+    tune: Ints,
+    *,
+    is_exclusive: bool,
+    log: Log,
+) -> Head:
+    """Weighted logistic regression on standardised features; the strength that does best on the tune split.
+
+    features [N, F]; targets [N, C] in 0..1 with NaN unknown; truth [N, C] in {0, 1, NaN} judges. Outputs are judged
+    together by mean cross-entropy of the tune split, or of the train split in a cohort without a tune split.
+    """
+    mean, std = standardise(features[train])
+    x = (features - mean) / std
+    judged = tune if np.isfinite(truth[tune]).any() else train
+    best: tuple[float, Head] | None = None
+    for step, strength in enumerate(STRENGTHS):
+        matrix, bias = _solve(x[train], targets[train], weights[train], strength, is_exclusive)
+        head = Head(mean, std, matrix, bias)
+        logits = head.logits(features[judged])
+        cost = cross_entropy(logits, truth[judged], is_exclusive)
+        log(step, {"tune/loss": cost, "probe/strength": strength, **_aurocs(logits, truth[judged])})
+        if best is None or cost < best[0] - 1e-9:
+            best = (cost, head)
+    assert best is not None
+    return best[1]
+
+
+def cross_entropy(logits: Floats, truth: Floats, is_exclusive: bool) -> float:
+    """Mean cross-entropy over known labels, or known rows where classes exclude each other."""
+    if is_exclusive:
+        known = np.isfinite(truth).all(1)
+        shifted = logits[known] - logits[known].max(1, keepdims=True)
+        log_share = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+        return float(-(log_share * truth[known]).sum(1).mean())
+    known = np.isfinite(truth)
+    z, y = logits[known], truth[known]
+    return float((np.logaddexp(0, z) - y * z).mean())
+
+
+def macro_auroc(logits: Floats, truth: Floats) -> float | None:
+    """Mean AUROC over the outputs of which both classes are there; None where there is none."""
+    found = []
+    for c in range(truth.shape[1]):
+        known = np.isfinite(truth[:, c])
+        y = truth[known, c]
+        if 0 < y.sum() < len(y):
+            found.append(float(metrics.auroc(y, logits[known, c], np.ones((1, len(y))))[0]))
+    return float(np.mean(found)) if found else None
+
+
+def _aurocs(logits: Floats, truth: Floats) -> dict[str, float]:
+    value = macro_auroc(logits, truth)
+    return {} if value is None else {"tune/auroc": value}
+
+
+def _solve(x: Floats, targets: Floats, weights: Floats, strength: float, is_exclusive: bool) -> tuple[Floats, Floats]:
+    if is_exclusive:
+        known = np.isfinite(targets).all(1)
+        classes = targets[known].argmax(1)
+        row_weights = (weights[known] * targets[known]).sum(1)
+        return _logistic(x[known], classes, row_weights, strength, targets.shape[1])
+    matrix, bias = np.zeros((x.shape[1], targets.shape[1])), np.zeros(targets.shape[1])
+    for c in range(targets.shape[1]):
+        known = np.isfinite(targets[:, c])
+        y, w = targets[known, c], weights[known, c]
+        # a soft target is the same example twice: once as positive, once as negative, each with its share
+        rows = np.concatenate([x[known], x[known]])
+        both = np.concatenate([np.ones(len(y), np.int64), np.zeros(len(y), np.int64)])
+        share = np.concatenate([w * y, w * (1 - y)])
+        used = share > 0
+        pair, b = _logistic(rows[used], both[used], share[used], strength, 2)
+        matrix[:, c], bias[c] = pair[:, 1] - pair[:, 0], b[1] - b[0]
+    return matrix, bias
+
+
+def _logistic(x: Floats, classes: Ints, weights: Floats, strength: float, n_classes: int) -> tuple[Floats, Floats]:
+    """Softmax regression, [F, K] and [K]; a class that is not there gets a bias of -20."""
+    from sklearn.linear_model import LogisticRegression
+
+    matrix, bias = np.zeros((x.shape[1], n_classes)), np.full(n_classes, -20.0)
+    there = np.unique(classes)
+    if len(there) < 2:  # refused before compute for whole train splits; the fold of one site may still come to it
+        return np.zeros((x.shape[1], n_classes)), np.zeros(n_classes)
+    model = LogisticRegression(C=strength, max_iter=500, tol=1e-6).fit(x, classes, sample_weight=weights)
+    slopes, offsets = model.coef_.T, model.intercept_
+    if len(there) == 2:  # scikit-learn gives one logit: half of it for, half against
+        slopes, offsets = np.concatenate([-slopes, slopes], 1) / 2, np.concatenate([-offsets, offsets]) / 2
+    matrix[:, there], bias[there] = slopes, offsets
+    return matrix, bias

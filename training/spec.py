@@ -1,0 +1,239 @@
+"""TuneSpec: what to tune, on what, how, for how long, and what to report (contract: design, section 6).
+
+What belongs here: the schema, its defaults, loading with overrides, and the run's id. What does not: finding recipes
+(recipe), judging whether the cohort can carry the spec (precheck). Loads without torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from curation.records import ConfigurationError
+from training.recipe import find_recipe
+from training.tasks import KINDS
+
+TUNER_VERSION = 1
+"""Changes only when the same spec on the same cohort would give other weights or another report."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Input(_Part):
+    """What the backbone sees of one series."""
+
+    size: int = Field(default=224, ge=14, le=1024, description="Height and width of a tile, px.")
+    tiles: int = Field(default=1, ge=1, le=64, description="Tiles a series; their features are averaged.")
+
+
+class Model(_Part):
+    """Which backbone."""
+
+    id: str = Field(description="builtin:vits14, builtin:tiny-vit, or the folder of a transformers model.")
+    revision: str | None = Field(
+        default=None, pattern=r"^sha256:[0-9a-f]{8,64}$", description="Refuse other weights."
+    )
+    input: Input = Input()
+
+
+class Task(_Part):
+    """What to learn."""
+
+    kind: str = Field(description=f"One of: {', '.join(KINDS)}.")
+    labels: tuple[str, ...] = Field(min_length=1, description="Label names of the cohort.")
+    uncertain: Literal["ignore", "ones", "zeros", "soft"] = Field(
+        default="ignore",
+        description="What a label of -1 counts as in training; evaluation always leaves it out.",
+    )
+    covariates: tuple[str, ...] = Field(
+        default=(), description="Covariates of the cohort; metrics with and without each."
+    )
+
+    @field_validator("kind")
+    @classmethod
+    def _kind_exists(cls, kind: str) -> str:
+        if kind not in KINDS:
+            raise ValueError(f"{kind!r} is not a task of this release; there are: {', '.join(KINDS)}")
+        return kind
+
+
+class Method(_Part):
+    """How much of the backbone moves."""
+
+    kind: Literal["probe", "cut", "lora", "last_n", "full"] = Field(
+        description="probe: a head on frozen features; cut: the last blocks, from cached activations; lora: low-rank "
+        "updates; last_n: the last blocks, from pixels; full: everything."
+    )
+    blocks: int = Field(default=2, ge=1, description="How many of the last blocks move (cut, last_n).")
+    rank: int = Field(default=8, ge=1, le=256, description="Rank of the low-rank updates (lora).")
+    views: int = Field(
+        default=1, ge=1, le=16, description="Augmented copies cached at the cut; 1: no augmentation (cut)."
+    )
+    lr: float | None = Field(
+        default=None, gt=0, lt=1, description="Peak learning rate of the backbone; default by method."
+    )
+    head_lr: float = Field(default=1e-3, gt=0, lt=1, description="Peak learning rate of the head.")
+    weight_decay: float = Field(default=0.05, ge=0, lt=1, description="AdamW weight decay of matrices.")
+    batch_size: int = Field(default=16, ge=1, le=4096, description="Series a step.")
+
+
+class Split(_Part):
+    """Who learns and who judges."""
+
+    policy: Literal["cohort", "leave_one_site_out"] = Field(
+        default="cohort",
+        description="cohort: the cohort's own split; leave_one_site_out: besides, one fit a site that never saw it.",
+    )
+
+
+class Data(_Part):
+    """How examples count and vary."""
+
+    weights: Literal["none", "label", "site_x_label"] = Field(
+        default="site_x_label",
+        description="Loss weights that give every cell of site and label the same say.",
+    )
+    augment: Literal["none", "light"] = Field(
+        default="light",
+        description="light: small shift, scale, contrast and noise; never a flip, for sides matter.",
+    )
+
+
+class Budget(_Part):
+    """When to stop."""
+
+    max_minutes: float = Field(
+        default=20, gt=0, description="Compute time of the loop, all attempts together."
+    )
+    max_steps: int = Field(default=5000, ge=1, description="Optimiser steps.")
+    max_epochs: int = Field(default=20, ge=1, description="Passes over the training split.")
+    patience: int = Field(default=5, ge=1, description="Epochs without a better tune split.")
+
+
+class Compute(_Part):
+    """Where to run."""
+
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="auto: bf16 on a GPU, fp32 on a CPU."
+    )
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; nothing: as torch chooses.")
+
+
+class Report(_Part):
+    """What to say about it."""
+
+    subgroups: tuple[str, ...] = Field(
+        default=("site",),
+        description="site, age_band, or a column of `studies`, such as sex, manufacturer, country.",
+    )
+    bootstrap: int = Field(
+        default=1000, ge=0, le=20000, description="Patient-cluster bootstrap replicates; 0: no intervals."
+    )
+    min_cell: int = Field(default=11, ge=1, description="Smaller subgroups are suppressed.")
+
+
+class TuneSpec(_Part):
+    """One run, wholly described."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    cohort: str = Field(min_length=1, description="Cohort name (its newest snapshot) or id.")
+    model: Model
+    task: Task
+    method: Method
+    split: Split = Split()
+    data: Data = Data()
+    budget: Budget = Budget()
+    compute: Compute = Compute()
+    report: Report = Report()
+    seed: int = Field(default=7, ge=0, lt=2**31)
+
+
+def load_spec(
+    path_or_recipe_name: str | Path, overrides: Sequence[str] = (), folders: Sequence[Path] = ()
+) -> TuneSpec:
+    """A TuneSpec from a YAML file or a recipe's name (`folders`: the user's own recipes), with `key.sub=value` overrides.
+
+    Raises ConfigurationError that names the key and the remedy.
+    """
+    path = Path(path_or_recipe_name)
+    is_file = path.suffix in (".yaml", ".yml", ".json")
+    if not is_file:
+        path = find_recipe(str(path_or_recipe_name), folders)
+    elif not path.is_file():
+        raise ConfigurationError(
+            f"TuneSpec {path} does not exist. Give the path of a YAML file or a recipe's name."
+        )
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path.name} is not YAML: {error}") from None
+    return parse_spec(tree, overrides, source=path.name)
+
+
+def parse_spec(tree: Any, overrides: Sequence[str] = (), source: str = "TuneSpec") -> TuneSpec:
+    """A TuneSpec from a mapping. Raises ConfigurationError that names the key and the remedy."""
+    if not isinstance(tree, dict):
+        raise ConfigurationError(
+            f"{source} must be a mapping with the keys {', '.join(TuneSpec.model_fields)}."
+        )
+    tree = json.loads(json.dumps(tree))  # a copy of our own: overrides must not change the caller's
+    for override in overrides:
+        _set(tree, override)
+    try:
+        return TuneSpec.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{source}: " + "; ".join(_sentence(e) for e in error.errors()) + "."
+        ) from None
+
+
+def run_id(spec: TuneSpec, cohort_id: str) -> str:
+    """First 16 hex digits of sha256 over canonical spec, cohort id and tuner version.
+
+    The cohort's name in the spec does not count: the id says which cohort it is.
+    """
+    canonical = json.dumps(
+        spec.model_dump(mode="json", exclude={"cohort"}), sort_keys=True, separators=(",", ":")
+    )
+    return hashlib.sha256(f"{canonical}\n{cohort_id}\n{TUNER_VERSION}".encode()).hexdigest()[:16]
+
+
+def _set(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigurationError(f"--set {override!r} must look like key=value, such as method.blocks=3.")
+    *parents, leaf = key.strip().split(".")
+    node = tree
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise ConfigurationError(f"--set {key}: {parent!r} is a value, not a group of keys.")
+    node[leaf] = yaml.safe_load(value)
+
+
+def _sentence(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        siblings = _keys_beside(error["loc"])
+        return f"unknown key {key!r}; remove it, or use one of {', '.join(siblings)}"
+    if error["type"] == "missing":
+        return f"key {key!r} is missing; add it"
+    return f"key {key!r}: {error['msg'].removeprefix('Value error, ')}; mend it"
+
+
+def _keys_beside(location: tuple[Any, ...]) -> list[str]:
+    part: Any = TuneSpec
+    for name in location[:-1]:
+        part = part.model_fields[name].annotation
+    return list(part.model_fields)

@@ -1,0 +1,8 @@
+"""The kinds of task: one file each, and this table. Loads without torch."""
+
+from __future__ import annotations
+
+from training.tasks import multiclass, multilabel
+
+KINDS = {"multilabel": multilabel, "multiclass": multiclass}
+"""Task kind -> the module that keeps its targets, loss and probabilities (contract: training/task.py)."""

@@ -1,0 +1,64 @@
+"""Exactly one of several classes: softmax cross-entropy.
+
+Two ways to say the class: one label whose values are class numbers 0..K-1, or K labels of which exactly one is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Floats = NDArray[np.float64]
+
+
+def outputs(names: Sequence[str], values: Floats) -> tuple[str, ...]:
+    """The labels themselves, or `label=0`, `label=1`, ... where one label holds class numbers."""
+    if len(names) > 1:
+        return tuple(names)
+    known = values[~np.isnan(values)]
+    n_classes = int(known.max()) + 1 if known.size else 1
+    return tuple(f"{names[0]}={k}" for k in range(n_classes))
+
+
+def targets(values: Floats, n_outputs: int) -> Floats:
+    """One-hot [N, C]; NaN rows where the class is unknown, uncertain or said twice."""
+    if values.shape[1] > 1:
+        is_one = values == 1
+        classes = np.where(is_one.sum(axis=1) == 1, is_one.argmax(axis=1), -1)
+    else:
+        classes = np.nan_to_num(values[:, 0], nan=-1).astype(np.int64)
+    rows = np.full((len(values), n_outputs), np.nan)
+    known = classes >= 0
+    rows[known] = np.eye(n_outputs)[classes[known]]
+    return rows
+
+
+def training_targets(values: Floats, n_outputs: int, uncertain: str) -> Floats:
+    """As `targets`: an uncertain class teaches nothing, whatever the spec says of uncertain labels."""
+    return targets(values, n_outputs)
+
+
+def loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weighted mean cross-entropy over known rows; a row's weight is that of its class."""
+    import torch
+
+    hot = torch.nan_to_num(targets)
+    weights = (weights * hot).sum(1)  # [B, C] -> [B]; 0 where the row is unknown
+    each = -(hot * logits.log_softmax(1)).sum(1)
+    return (each * weights).sum() / weights.sum().clamp_min(1e-6)
+
+
+def probabilities(logits: torch.Tensor) -> torch.Tensor:
+    """Softmax over the classes, [B, C]."""
+    return logits.softmax(1)
+
+
+def is_exclusive() -> bool:
+    """Exactly one class is true."""
+    return True
