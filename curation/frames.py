@@ -1,0 +1,332 @@
+"""Stored pixel values <-> lossless payloads.
+
+What belongs here: the lake's own codecs (htj2k, jpeg as it came, zstd), and the frames of one DICOM object as payloads.
+What does not: decoding what sources send (bitstream), units and slice order (modality).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from curation import bitstream
+from curation.bitstream import Layout
+from curation.part10 import (
+    DEFLATED_LITTLE,
+    ENCAPSULATED,
+    JPEG,
+    Budget,
+    Source,
+    explicit_header,
+    open_dataset,
+    skip_element,
+)
+from curation.records import Refused
+
+if TYPE_CHECKING:
+    from curation.deid.header import Clean
+
+MAX_FRAME_BYTES = 512 << 20
+"""A frame larger than this is refused as too_large: encoding takes about four times as much memory."""
+
+HEADROOM = (
+    4  # a reduced HTJ2K image over- and undershoots: its values need a quarter of the type's range as room
+)
+_RANGE_MARK = b"rwid range "
+_FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
+_WANTED = {
+    0x00280002: "samples", 0x00280004: "photometric", 0x00280006: "planar", 0x00280008: "n_frames",
+    0x00280010: "rows", 0x00280011: "columns", 0x00280100: "bits_allocated", 0x00280101: "bits_stored",
+    0x00280103: "signed",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One encoded frame; `pixel_sha256` is over the decoded stored values, C order, little endian."""
+
+    codec: str
+    payload: bytes
+    pixel_sha256: bytes
+
+
+def encode(array: NDArray[Any]) -> Payload:
+    """One frame, [rows, columns] or [rows, columns, samples], losslessly; decoded again and compared.
+
+    Integers of 8, 16 and 32 bits become HTJ2K (.202, RPCL), single bits one byte each; what HTJ2K does not hold
+    (floats, 64 bits) becomes zstd over a NumPy array file, which carries its own shape and type.
+    """
+    values = _little(array.astype(np.uint8) if array.dtype == np.bool_ else array)
+    digest = _digest(values)
+    if values.dtype.kind in "iu" and values.dtype.itemsize <= 4 and values.size:
+        payload = _mark_range(bytes(imagecodecs.htj2k_encode(values)), int(values.min()), int(values.max()))
+        if _digest(decode("htj2k", payload)) == digest:
+            return Payload("htj2k", payload, digest)
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=False)
+    payload = bytes(imagecodecs.zstd_encode(file.getvalue(), level=3))
+    if _digest(decode("zstd", payload)) != digest:
+        raise RuntimeError("A zstd payload did not decode to what was encoded: the codec library is broken.")
+    return Payload("zstd", payload, digest)
+
+
+def decode(
+    codec: str,
+    payload: bytes | memoryview,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: Any = None,
+    reduce: int = 0,
+) -> NDArray[Any]:
+    """Stored values of one frame; colour JPEG comes as RGB.
+
+    `reduce` n gives an image of ceil(rows / 2**n) by ceil(columns / 2**n): the wavelet's low-pass where the payload
+    allows, else block means; never above or below the range of the whole image. `shape` and `dtype` are checked
+    against the whole image where given. Raises ValueError where they differ or the codec is unknown.
+    """
+    stream = bytes(payload)
+    if codec == "htj2k" and reduce and shape is None and (low_pass := _low_pass(stream, reduce)) is not None:
+        return low_pass
+    values = _decode_whole(codec, stream)
+    if (shape is not None and values.shape != tuple(shape)) or (dtype is not None and values.dtype != dtype):
+        raise ValueError("The payload decodes to another shape or type than stated.")
+    return _block_means(values, reduce) if reduce else values
+
+
+def _decode_whole(codec: str, stream: bytes) -> NDArray[Any]:
+    if codec == "htj2k":
+        return np.asarray(imagecodecs.htj2k_decode(stream))
+    if codec == "jpeg":
+        return np.asarray(imagecodecs.jpeg_decode(stream))
+    if codec == "zstd":
+        file = io.BytesIO(imagecodecs.zstd_decode(stream))
+        return np.asarray(np.load(file, allow_pickle=False))
+    raise ValueError(f"There is no codec {codec!r}; the lake has htj2k, jpeg and zstd.")
+
+
+def _little(array: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
+
+
+def _digest(values: NDArray[Any]) -> bytes:
+    return hashlib.sha256(_little(values).data).digest()
+
+
+def _mark_range(codestream: bytes, low: int, high: int) -> bytes:
+    """The codestream with a comment (ITU-T T.800 A.9.2) that states its range: reduced images are clipped to it."""
+    start = _first_tile(codestream)
+    text = _RANGE_MARK + f"{low} {high}".encode()
+    return (
+        codestream[:start]
+        + b"\xff\x64"
+        + (len(text) + 4).to_bytes(2, "big")
+        + b"\x00\x01"
+        + text
+        + codestream[start:]
+    )
+
+
+def _first_tile(codestream: bytes) -> int:
+    pos = 2
+    while codestream[pos : pos + 2] != b"\xff\x90":
+        pos += 2 + int.from_bytes(codestream[pos + 2 : pos + 4], "big")
+    return pos
+
+
+def _low_pass(codestream: bytes, reduce: int) -> NDArray[Any] | None:
+    """The wavelet's low-pass, clipped to the stated range; None where none is stated or the type has no room for it.
+
+    The low-pass undershoots and overshoots; in a type without room it would wrap around, 0 to 65,535.
+    """
+    head = codestream[: _first_tile(codestream)]
+    levels = head[head.index(b"\xff\x52") + 9]
+    mark = head.rfind(_RANGE_MARK)
+    if mark < 0 or reduce > levels:
+        return None
+    low, high = (int(n) for n in head[mark + len(_RANGE_MARK) :].split(b"\xff")[0].split())
+    bits = (head[42] & 0x7F) + 1
+    limit = 1 << (bits - 1)
+    if high >= limit - limit // HEADROOM or low < -(limit - limit // HEADROOM):
+        return None
+    values = np.asarray(imagecodecs.htj2k_decode(codestream, skipres=reduce))
+    signed = values.view(f"i{values.dtype.itemsize}")
+    clipped: NDArray[Any] = np.clip(signed, low, high).astype(values.dtype)
+    return clipped
+
+
+def _block_means(values: NDArray[Any], reduce: int) -> NDArray[Any]:
+    """Means of 2**n by 2**n blocks, those at the lower and right edge smaller; integers rounded to nearest."""
+    step = 2**reduce
+    means = values.astype(np.float64)
+    for axis in (0, 1):
+        starts = np.arange(0, values.shape[axis], step)
+        counts = np.diff([*starts, values.shape[axis]])
+        sums = np.add.reduceat(means, starts, axis=axis)
+        means = sums / counts.reshape([-1 if a == axis else 1 for a in range(values.ndim)])
+    return (np.floor(means + 0.5) if values.dtype.kind in "iu" else means).astype(values.dtype)
+
+
+def iter_payloads(
+    data: Source, clean: Clean, *, blank: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+) -> Iterator[Payload]:
+    """All frames of one object, one at a time, so that memory stays bounded by a frame.
+
+    `blank` takes and gives stored values, for burned-in regions; a JPEG is then stored as HTJ2K. Raises Refused:
+    pixel_mismatch, too_large, decoder_failed, unsupported_syntax; dimensions are compared before any decoder runs.
+    """
+    pixels = clean.pixels
+    if pixels is None:
+        return
+    layout = read_layout(clean.header, _FLOATS.get(pixels.keyword))
+    source = open_dataset(data).data if clean.transfer_syntax == DEFLATED_LITTLE else data
+    if pixels.offset + pixels.length > len(source):
+        raise Refused("truncated")
+    if not pixels.is_encapsulated:
+        for values in _native_frames(source, clean, layout):
+            yield encode(blank(values) if blank else values)
+        return
+    if clean.transfer_syntax not in ENCAPSULATED:
+        raise Refused("unsupported_syntax")
+    for stream in bitstream.iter_bitstreams(source, pixels.offset, pixels.length, layout):
+        if blank is None and clean.transfer_syntax in JPEG and not layout.is_signed:
+            announced = bitstream.check_announced(stream, clean.transfer_syntax, layout)
+            if bitstream.is_lossy_jpeg(announced):
+                yield _keep_jpeg(stream, clean.transfer_syntax, layout)
+                continue
+        values = bitstream.decode_bitstream(stream, clean.transfer_syntax, layout)
+        yield encode(blank(values) if blank else values)
+
+
+def _keep_jpeg(stream: bytes, transfer_syntax: str, layout: Layout) -> Payload:
+    """The source's own JPEG without comments and application segments: lossy once is enough."""
+    from curation.deid.codestream import scrub
+
+    kept = bitstream.keep_jpeg(scrub(stream, transfer_syntax), stream, layout.photometric)
+    try:
+        values = decode("jpeg", kept)
+    except MemoryError:
+        raise
+    except Exception:  # the decoder raises what it likes on hostile bytes, and its text may quote them
+        raise Refused("decoder_failed") from None
+    if values.shape != layout.shape:
+        raise Refused("pixel_mismatch")
+    return Payload("jpeg", kept, _digest(values))
+
+
+def read_layout(header: bytes, float_type: str | None = None) -> Layout:
+    """Rows, columns, bits and so on of a clean header (Explicit VR Little Endian), checked for sense.
+
+    `float_type` is f4 or f8 for float pixel data. Raises Refused("pixel_mismatch") where something is missing or
+    absurd, Refused("too_large") for a frame above MAX_FRAME_BYTES.
+    """
+    facts = _read_facts(header)
+    if float_type:
+        facts |= {"bits_allocated": 8 * int(float_type[1]), "bits_stored": 8 * int(float_type[1])}
+    bits = facts.get("bits_allocated", 0)
+    layout = Layout(
+        rows=facts.get("rows", 0),
+        columns=facts.get("columns", 0),
+        samples=facts.get("samples", 1),
+        bits_allocated=bits,
+        bits_stored=facts.get("bits_stored", bits),
+        is_signed=facts.get("signed", 0) == 1 and bits > 1,
+        is_planar=facts.get("planar", 0) == 1,
+        photometric=_read_photometric(header),
+        n_frames=facts.get("n_frames", 1) or 1,
+    )
+    if min(layout.rows, layout.columns, layout.n_frames) < 1 or layout.samples not in (1, 3, 4):
+        raise Refused("pixel_mismatch")
+    if bits not in (1, 8, 16, 32, 64) or not 1 <= layout.bits_stored <= bits:
+        raise Refused("pixel_mismatch")
+    if layout.rows * layout.columns * layout.samples * layout.dtype.itemsize > MAX_FRAME_BYTES:
+        raise Refused("too_large")
+    return layout
+
+
+def _elements(header: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Tag, VR and value of the top-level elements up to group 0028; sequences are skipped whole."""
+    pos, end, budget = 0, len(header), Budget()
+    while end - pos >= 8:
+        tag, vr, start, length = explicit_header(header, pos, end)
+        if tag > 0x00280103:
+            return
+        if tag in _WANTED and length <= end - start:
+            yield tag, vr, header[start : start + length]
+        _, pos = skip_element(header, pos, end, budget)
+
+
+def _read_facts(header: bytes) -> dict[str, int]:
+    facts: dict[str, int] = {}
+    for tag, vr, value in _elements(header):
+        if vr == b"US" and len(value) >= 2:
+            facts[_WANTED[tag]] = int.from_bytes(value[:2], "little")
+        elif vr == b"IS" and value.strip(b" \0"):
+            digits = value.strip(b" \0+")
+            if not digits.isdigit() or len(digits) > 10:
+                raise Refused("pixel_mismatch")
+            facts[_WANTED[tag]] = int(digits)
+    return facts
+
+
+def _read_photometric(header: bytes) -> str:
+    for tag, _, value in _elements(header):
+        if _WANTED[tag] == "photometric":
+            return value.strip(b" \0").decode("ascii", "replace")
+    return ""
+
+
+def _native_frames(data: Source, clean: Clean, layout: Layout) -> Iterator[NDArray[Any]]:
+    """Stored values of native pixel data, frame by frame, straight from the buffer."""
+    pixels = clean.pixels
+    assert pixels is not None
+    stored_samples = 2 if layout.photometric == "YBR_FULL_422" and layout.samples == 3 else layout.samples
+    n_values = layout.rows * layout.columns * stored_samples
+    if ceil(n_values * layout.bits_allocated * layout.n_frames / 8) > pixels.length:
+        raise Refused("pixel_mismatch")
+    # 8-bit values in big-endian words stand in swapped pairs
+    is_swapped = pixels.is_big_endian and pixels.vr == "OW" and layout.bits_allocated == 8
+    for index in range(layout.n_frames):
+        first, last = index * n_values * layout.bits_allocated, (index + 1) * n_values * layout.bits_allocated
+        start, end = first // 8, ceil(last / 8)
+        if is_swapped:
+            start, end = start // 2 * 2, min(ceil(end / 2) * 2, pixels.length)
+        raw = np.frombuffer(data[pixels.offset + start : pixels.offset + end], dtype=np.uint8)
+        if is_swapped:
+            raw = (
+                raw[: raw.size // 2 * 2].reshape(-1, 2)[:, ::-1].reshape(-1)[first // 8 - start :][:n_values]
+            )
+        if layout.bits_allocated == 1:
+            raw = np.unpackbits(raw, bitorder="little")[first - 8 * start :][:n_values]
+        yield _shaped(raw, clean, layout)
+
+
+def _shaped(raw: NDArray[np.uint8], clean: Clean, layout: Layout) -> NDArray[Any]:
+    pixels = clean.pixels
+    assert pixels is not None
+    order = ">" if pixels.is_big_endian else "<"
+    kind = _FLOATS.get(pixels.keyword, layout.dtype.str[1:])
+    values = np.ascontiguousarray(raw).view(f"{order}{kind}")
+    if layout.samples == 3 and layout.photometric == "YBR_FULL_422":
+        values = _upsample_422(values, layout)
+    elif layout.samples > 1 and layout.is_planar:
+        values = values.reshape(layout.samples, layout.rows, layout.columns).transpose(1, 2, 0)
+    values = values.reshape(layout.shape)
+    if kind[0] == "f" or layout.bits_allocated == 1:
+        return _little(values)
+    return bitstream.extend_stored(_little(values), layout)
+
+
+def _upsample_422(values: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    """Y1 Y2 Cb Cr -> Y1 Cb Cr, Y2 Cb Cr (PS3.3 C.7.6.3.1.2)."""
+    if layout.columns % 2:
+        raise Refused("pixel_mismatch")
+    pairs = values.reshape(-1, 4)
+    return np.stack([pairs[:, [0, 2, 3]], pairs[:, [1, 2, 3]]], axis=1).reshape(layout.shape)
