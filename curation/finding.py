@@ -1,0 +1,218 @@
+"""Report text to findings with an assertion: present, absent or uncertain, and the sentence that says so.
+
+What belongs here: the lexicon, which sections count, and how many sentences become one row. What does not: the scope of
+negation (assertion), sections and sentences (section), the words (findings/*.toml).
+
+Rule for one row a study, finding and source: impression and addendum outrank every other section; within the outranking
+section present wins over uncertain and uncertain over absent. Indication, history, technique, comparison, recommendation
+and signature assert nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+from uuid import UUID
+
+from curation.assertion import ABSENT, PRESENT, UNCERTAIN, Span, assess, find_triggers, rules_for
+from curation.phrase import any_of, fold
+from curation.records import Finding, Refused, Report
+from curation.section import PREAMBLE, find_sections, find_sentences, languages
+
+__all__ = [
+    "Said",
+    "Term",
+    "find_findings",
+    "find_sections",
+    "finding_bits",
+    "finding_name",
+    "findings_of",
+    "findings_of_labels",
+    "lexicon",
+]
+
+_SILENT = frozenset({"indication", "history", "technique", "comparison", "recommendation", "signature"})
+_RANK = {"addendum": 2, "impression": 2}
+_STRENGTH = {ABSENT: 0, UNCERTAIN: 1, PRESENT: 2}
+_LABELS = {1.0: PRESENT, 0.0: ABSENT, -1.0: UNCERTAIN}
+
+Said = tuple[str, str, str]
+"""Finding, assertion, evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One finding of the lexicon: bit in `studies.finding_mask`, other names of its labels, phrases by language."""
+
+    name: str
+    title: str
+    bit: int
+    aliases: Sequence[str]
+    phrases: Mapping[str, Mapping[str, Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Matcher:
+    name: str
+    words: re.Pattern[str]
+    not_words: re.Pattern[str]
+    absent_words: re.Pattern[str]
+
+
+@functools.cache
+def lexicon() -> Mapping[str, Term]:
+    """All findings by name, in the order of their bits."""
+    folder = resources.files("curation") / "findings"
+    terms = []
+    for path in folder.iterdir():
+        if path.name.endswith(".toml"):
+            facts = tomllib.loads(path.read_text(encoding="utf-8"))
+            name, aliases = path.name.removesuffix(".toml"), facts.pop("aliases", ())
+            terms.append(Term(name, facts.pop("title"), facts.pop("bit"), tuple(aliases), facts))
+    return {t.name: t for t in sorted(terms, key=lambda t: t.bit)}
+
+
+def finding_bits() -> dict[str, int]:
+    """Finding to its bit in `studies.finding_mask`, 0 to 62; a bit is never given to another finding."""
+    return {term.name: term.bit for term in lexicon().values()}
+
+
+@functools.cache
+def _aliases() -> Mapping[str, str]:
+    return {alias: term.name for term in lexicon().values() for alias in term.aliases}
+
+
+def finding_name(label: str) -> str:
+    """The lexicon's name of a finding or label: lower case, `label_` taken off, other names resolved."""
+    name = re.sub(r"\W+", "_", label.strip().lower()).strip("_").removeprefix("label_")
+    return _aliases().get(name, name)
+
+
+@functools.cache
+def _matchers(language: str) -> Sequence[_Matcher]:
+    return [
+        _Matcher(
+            term.name,
+            *(any_of(words.get(key, ()), language) for key in ("words", "not_words", "absent_words")),
+        )
+        for term in lexicon().values()
+        if (words := term.phrases.get(language))
+    ]
+
+
+def find_findings(
+    text: str, sections: Iterable[Mapping[str, Any]] | None = None, language: str = "en"
+) -> list[Said]:
+    """What a report says, one entry a finding, sorted by name: (finding, assertion, the sentence that says so).
+
+    sections: as `find_sections` gives them (found here where None). A language without rules gives nothing: words taken
+    without the language's negations would assert what the report denies.
+    """
+    if language not in languages():
+        return []
+    best: dict[str, tuple[tuple[int, int], str, str]] = {}
+    for name, start, end in _asserting(text, sections):
+        for finding, assertion, evidence in _in_section(text, start, end, language):
+            weight = (_RANK.get(name, 1), _STRENGTH[assertion])
+            if finding not in best or weight > best[finding][0]:
+                best[finding] = (weight, assertion, evidence)
+    return [(finding, said[1], said[2]) for finding, said in sorted(best.items())]
+
+
+def _asserting(text: str, sections: Iterable[Mapping[str, Any]] | None) -> list[tuple[str, int, int]]:
+    """Name, start and end of the sections that assert something."""
+    found = list(sections) if sections is not None else find_sections(text)
+    has_body = any(s["name"] in ("findings", "impression") for s in found)
+    # before the first heading of a structured report stand title and question; elsewhere it is the report itself
+    silent = _SILENT | {PREAMBLE} if has_body else _SILENT
+    spans = [(str(s["name"]), int(s["start"]), int(s["end"])) for s in found]
+    return [s for s in spans if s[0] not in silent]
+
+
+def _in_section(text: str, start: int, end: int, language: str) -> list[Said]:
+    folded = fold(text)
+    mentions = _mentions(folded, start, end, language)
+    if not mentions:
+        return []
+    said: list[Said] = []
+    rules = rules_for(language)
+    for a, b in find_sentences(text, start, end, language):
+        inside = [(name, (s - a, e - a), states) for name, (s, e), states in mentions if a <= s and e <= b]
+        if not inside:
+            continue
+        sentence = folded[a:b]
+        triggers = find_triggers(sentence, rules)
+        spans = [span for _, span, _ in inside]
+        evidence = text[a:b]
+        for name, span, states in inside:
+            assertion = assess(sentence, span, spans, triggers, rules)
+            if states == ABSENT and assertion in (ABSENT, UNCERTAIN):
+                continue  # "the lungs are not clear" says that something is there, not what
+            if assertion is not None:
+                said.append((name, ABSENT if states == ABSENT else assertion, evidence))
+    return said
+
+
+def _mentions(folded: str, start: int, end: int, language: str) -> list[tuple[str, Span, str]]:
+    """Finding, span and whether its words state presence or absence, for every mention in a section."""
+    mentions: list[tuple[str, Span, str]] = []
+    for matcher in _matchers(language):
+        absent = [m.span() for m in matcher.absent_words.finditer(folded, start, end)]
+        mentions += [(matcher.name, span, ABSENT) for span in absent]
+        words = [m.span() for m in matcher.words.finditer(folded, start, end)]
+        if not words:
+            continue
+        masked = absent + [m.span() for m in matcher.not_words.finditer(folded, start, end)]
+        mentions += [
+            (matcher.name, w, PRESENT) for w in words if not any(m[0] < w[1] and w[0] < m[1] for m in masked)
+        ]
+    return mentions
+
+
+def findings_of(report: Report) -> list[Finding]:
+    """What a de-identified report says, as rows with source `report`."""
+    stamp = {"site": report.site, "delivery": report.delivery, "code_version": report.code_version}
+    said = find_findings(report.text, report.sections, report.language)
+    return [
+        Finding(report.study_id, name, assertion, "report", evidence, **stamp)
+        for name, assertion, evidence in said
+    ]
+
+
+def findings_of_labels(
+    study_id: UUID, labels: Mapping[str, float | str | None], *, site: str, delivery: str, code_version: str
+) -> list[Finding]:
+    """Labels of one study as rows with source `label`: 1 present, 0 absent, -1 uncertain; empty says nothing.
+
+    Raises Refused("unreadable_report") for any other value. Two columns of one finding: the stronger one stands.
+    """
+    best: dict[str, str] = {}
+    for label, value in labels.items():
+        assertion = _assertion_of(value)
+        name = finding_name(label)
+        if assertion and (name not in best or _STRENGTH[assertion] > _STRENGTH[best[name]]):
+            best[name] = assertion
+    stamp = {"site": site, "delivery": delivery, "code_version": code_version}
+    return [
+        Finding(study_id, name, assertion, "label", "", **stamp) for name, assertion in sorted(best.items())
+    ]
+
+
+def _assertion_of(value: float | str | None) -> str | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        raise Refused("unreadable_report") from None
+    if math.isnan(number):
+        return None
+    if number not in _LABELS:
+        raise Refused("unreadable_report")
+    return _LABELS[number]
