@@ -28,10 +28,21 @@ import duckdb
 import pyarrow as pa
 
 from curation import records, view
-from curation.part import Part, PartWriter, aside, make_folder, sync_folder, write_empty, write_part
+from curation.part import (
+    Part,
+    PartWriter,
+    aside,
+    make_folder,
+    sync_folder,
+    write_empty,
+    write_part,
+    write_parts,
+)
 
 Connection = duckdb.DuckDBPyConnection
 Fold = Callable[[Connection], Mapping[str, pa.Table]]
+
+__all__ = ["Connection", "Fold", "Lake", "LakeError", "Part", "Snapshot"]
 
 DEBRIS_AGE_S = 2 * 86_400.0
 _MANIFEST = re.compile(r"(\d{8})\.json")
@@ -258,10 +269,7 @@ class Lake:
         with self._connect(self.parts(draft)) as con:
             _refuse_conflicts(con, deliveries)
             folded = fold(con)
-        tables = {
-            name: (self.write_part(name, folded[name]),) if folded[name].num_rows else ()
-            for name in records.CATALOGUED
-        }
+        tables = {name: tuple(write_parts(self.root, name, folded[name])) for name in records.CATALOGUED}
         draft = dataclasses.replace(draft, tables=tables)
         return dataclasses.replace(draft, sha256=hashlib.sha256(_canonical(_facts(draft))).hexdigest())
 

@@ -27,6 +27,7 @@ from curation import records
 ROW_GROUP_ROWS = 122_880
 ROW_GROUP_BYTES = 32 * 2**20
 FRAMES_ROW_GROUP_BYTES = 4 * 2**20
+PART_ROWS = 2_000_000
 PART_BYTES = 192 * 2**20
 
 SORTED_BY: Mapping[str, Sequence[str]] = {
@@ -169,6 +170,13 @@ def write_part(root: Path, table: str, rows: pa.Table) -> Part:
     return Part(name, digest, rows.num_rows, size, records.SCHEMA_VERSION, low, high)
 
 
+def write_parts(root: Path, table: str, rows: pa.Table) -> list[Part]:
+    """Sorts the rows of a whole table and writes them as parts of PART_ROWS; no rows, no part."""
+    ordered = _sort(table, conform(table, rows))
+    pieces = (ordered.slice(start, PART_ROWS) for start in range(0, ordered.num_rows, PART_ROWS))
+    return [write_part(root, table, piece) for piece in pieces]
+
+
 def write_empty(root: Path, table: str, place: Path) -> None:
     """Writes a file with all columns of a table and no row; atomic."""
     with aside(root) as path:
@@ -179,9 +187,7 @@ def write_empty(root: Path, table: str, place: Path) -> None:
 def _sort(table: str, rows: pa.Table) -> pa.Table:
     names = SORTED_BY[table]
     keys = pa.table({name: _storage(rows[name]) for name in names})
-    order = pc.sort_indices(
-        keys, sort_keys=[(name, "ascending") for name in names], null_placement="at_start"
-    )
+    order = pc.sort_indices(keys, options=pc.SortOptions([(name, "ascending") for name in names]))
     return rows.take(order)
 
 
