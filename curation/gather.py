@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import numpy as np
@@ -24,6 +24,8 @@ from curation.source import Item
 from curation.steps import Context, Stamp, TakenInstance, TakenReport, Withheld, digest_of_file, person_tokens
 
 _BATCH_ROWS = 20_000
+
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.bytes_]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ class _Others:
     """Instances that other deliveries brought: sorted ids beside their sources' digests, 48 bytes an instance."""
 
     def __init__(self, lake: Lake, delivery: str) -> None:
-        self.ids = np.empty(0, "S16")
-        self.digests = np.empty(0, "S32")
+        self.ids: Bytes = np.empty(0, "S16")
+        self.digests: Bytes = np.empty(0, "S32")
         self.reports: set[bytes] = set()
         if lake.head() is None:
             return
@@ -54,7 +56,7 @@ class _Others:
             query = "SELECT instance_id, source_digest FROM instances WHERE delivery <> ? ORDER BY 1"
             rows = con.execute(query, [delivery]).to_arrow_table()
             query = "SELECT source_digest FROM reports WHERE delivery <> ?"
-            self.reports = {row[0] for row in con.execute(query, [delivery]).fetchall()}
+            self.reports = {digest for (digest,) in con.execute(query, [delivery]).fetchall()}
         ids = rows["instance_id"].combine_chunks()
         self.ids = np.array([i.bytes for i in ids.to_pylist()], "S16")
         self.digests = np.array(rows["source_digest"].to_pylist(), "S32")

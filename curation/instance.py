@@ -32,11 +32,12 @@ def describe(clean: Clean, frame_hashes: Sequence[bytes], **stamps: Any) -> Inst
     `frame_hashes` are the SHA-256 of the frames in order; `stamps` the columns that are not in the header (source_digest,
     bytes, policy_version, key_id, site, delivery, code_version).
     """
-    header = read_dataset(BytesIO(clean.header), is_implicit_VR=False, is_little_endian=True)
+    header: Dataset = read_dataset(BytesIO(clean.header), is_implicit_VR=False, is_little_endian=True)
     facts: dict[str, Any] = {}
     for f in fields(Instance):
         if keyword := f.metadata["dicom"]:
-            facts[f.name] = READERS.get(f.name, _text)(_find(header, keyword))
+            read = READERS.get(f.name, _text)
+            facts[f.name] = read(_find(header, keyword))
     facts |= _derived(header, facts)
     facts |= {
         "instance_id": clean.instance_id,

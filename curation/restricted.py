@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import duckdb
@@ -130,8 +131,8 @@ def find_known_studies(places: Places, ids: Collection[UUID]) -> Iterator[KnownS
         yield KnownStudy(study_id, patient_id, accession_id, _identity(json.loads(identity)))
 
 
-def _identity(facts: dict[str, object]) -> Identity:
-    return Identity(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()})  # type: ignore[arg-type]
+def _identity(facts: dict[str, Any]) -> Identity:
+    return Identity(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()})
 
 
 def merge(first: Identity, second: Identity) -> Identity:

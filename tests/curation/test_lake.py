@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lake_rows import an_id, instance
+from tests.curation.lake_rows import an_id, instance
 
 from curation import records
 from curation.lake import Lake, LakeError
