@@ -1,0 +1,151 @@
+"""Identity: what a header says about the person. Restricted: it never leaves memory except to clean text.
+
+What belongs here: harvesting originals, and looking for them in what is about to be released. What does not: cleaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from curation.deid.actions import vocabulary
+from curation.deid.explicit import element
+from curation.deid.policy import Act, Policy, read_rows
+from curation.part10 import LONG_VRS
+
+MIN_WORD = 4
+_SPLIT = re.compile(rb"[\^=\\ ,;:/()\0]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """RESTRICTED. What one header says about the person, in its original words."""
+
+    site: str
+    patient_id: str
+    issuer: str
+    names: tuple[str, ...]
+    birth_date: str
+    sex: str
+    accession: str
+    study_uid: str
+    other: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return "Identity(restricted)"
+
+
+def codecs_of(charset: bytes) -> tuple[str, ...] | None:
+    """Python codecs of a Specific Character Set; None where one of its values is not in the allow-list."""
+    known = {row["term"]: row["codec"] for row in read_rows("charsets.csv")}
+    terms = [t.strip(b" \0").decode("ascii", "replace") for t in charset.split(b"\\")]
+    codecs = [known.get(term) for term in terms]
+    return None if None in codecs else tuple(c for c in codecs if c is not None)
+
+
+def decode(raw: bytes, codecs: Sequence[str] | None) -> str | None:
+    """Text by the declared character set; None where the bytes contradict it."""
+    if raw.isascii() and b"\x1b" not in raw:
+        return raw.decode("ascii")
+    for codec in dict.fromkeys(codecs or ()):
+        try:
+            return raw.decode(codec)
+        except UnicodeDecodeError:
+            continue
+    return None
+
+
+def readings(raw: bytes, codecs: Sequence[str] | None) -> Iterator[str]:
+    """Every way in which an identifying value may be read: a wrong character set must not hide a name."""
+    plain = raw.strip(b" \0")
+    if plain.isascii():
+        yield plain.decode("ascii")
+        return
+    for codec in dict.fromkeys((*(codecs or ()), "utf-8", "iso8859-1")):
+        try:
+            yield plain.decode(codec)
+        except UnicodeDecodeError:
+            continue
+
+
+def harvest(
+    seen: Iterable[tuple[str, bytes]], codecs: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and other identifying values of one header, each once, in order."""
+    names: dict[str, None] = {}
+    other: dict[str, None] = {}
+    for kind, raw in dict.fromkeys(seen):
+        target = names if kind == "name" else other
+        for text in readings(raw, codecs):
+            for value in text.split("\\"):
+                if value.strip(" ^"):
+                    target[value.strip()] = None
+    return tuple(names), tuple(other)
+
+
+def naming_words(seen: Iterable[tuple[str, bytes]]) -> frozenset[bytes]:
+    """Lower-case words and numbers, four bytes or longer, that would name the person in a header value."""
+    words: set[bytes] = set()
+    for kind, raw in seen:
+        low = raw.lower()
+        if kind == "name" or kind == "place" or kind == "address":
+            words.update(w for w in _SPLIT.split(low) if len(w) >= MIN_WORD)
+        elif kind in ("id", "phone"):
+            words.update(w for w in (p.strip(b" \0") for p in low.split(b"\\")) if len(w) >= MIN_WORD)
+    return frozenset(words)
+
+
+_TEXT = frozenset(b"AE CS LO LT SH ST UC UT".split())
+_OWN = frozenset({0x00100010, 0x00100020, 0x00120063, 0x00120064, 0x00080005})
+
+
+def drop_naming(header: bytes, words: frozenset[bytes], policy: Policy) -> bytes:
+    """The header with every text value emptied that holds one of the words.
+
+    Coded strings and equipment keep words of the safe vocabulary: a patient called Philips does not rename a scanner.
+    """
+    out, pos = [], 0
+    while pos < len(header):
+        tag = int.from_bytes(header[pos : pos + 2], "little") << 16 | int.from_bytes(
+            header[pos + 2 : pos + 4], "little"
+        )
+        vr = header[pos + 4 : pos + 6]
+        is_long = vr in LONG_VRS
+        start = pos + (12 if is_long else 8)
+        stop = start + int.from_bytes(
+            header[pos + 8 : pos + 12] if is_long else header[pos + 6 : pos + 8], "little"
+        )
+        if vr == b"SQ" and tag not in _OWN:
+            out.append(element(tag, vr, _drop_in_items(header[start:stop], words, policy)))
+        elif vr in _TEXT and tag not in _OWN and _names(header[start:stop], words, policy.by_vr[vr].get(tag)):
+            out.append(element(tag, vr, b""))
+        else:
+            out.append(header[pos:stop])
+        pos = stop
+    return b"".join(out)
+
+
+def _drop_in_items(items: bytes, words: frozenset[bytes], policy: Policy) -> bytes:
+    out, pos = [], 0
+    while pos < len(items):
+        stop = pos + 8 + int.from_bytes(items[pos + 4 : pos + 8], "little")
+        content = drop_naming(items[pos + 8 : stop], words, policy)
+        out.append(b"\xfe\xff\x00\xe0" + len(content).to_bytes(4, "little") + content)
+        pos = stop
+    return b"".join(out)
+
+
+def _names(value: bytes, words: frozenset[bytes], rule: object) -> bool:
+    low = value.lower()
+    hits = [w for w in words if w in low]
+    if not hits:
+        return False
+    is_free = getattr(rule, "act", rule) is Act.WORDS
+    tokens = {t.strip(b"._-") for t in re.split(rb"[^0-9a-z.\x80-\xff-]+", low)}
+    for word in hits:
+        if word not in tokens and len(word) == MIN_WORD:
+            continue
+        if is_free or word.decode("latin-1") not in vocabulary().words:
+            return True
+    return False
