@@ -330,3 +330,21 @@ def _upsample_422(values: NDArray[Any], layout: Layout) -> NDArray[Any]:
         raise Refused("pixel_mismatch")
     pairs = values.reshape(-1, 4)
     return np.stack([pairs[:, [0, 2, 3]], pairs[:, [1, 2, 3]]], axis=1).reshape(layout.shape)
+
+
+def read_palette(header: bytes) -> NDArray[np.uint8]:
+    """The palette of a clean header, uint8 [entries, 3] (PS3.3 C.7.6.3.1.5), for frames that are PALETTE COLOR.
+
+    Raises ValueError where the header has no usable palette.
+    """
+    from pydicom.filereader import read_dataset
+    from pydicom.pixels.processing import apply_color_lut
+
+    dataset = read_dataset(io.BytesIO(header), is_implicit_VR=False, is_little_endian=True)
+    descriptor = dataset.get("RedPaletteColorLookupTableDescriptor")
+    if not descriptor or len(descriptor) != 3:
+        raise ValueError("A PALETTE COLOR image without a palette.")
+    n_entries, first, bits = (int(v) for v in descriptor)
+    indices = np.arange(first + (n_entries or 65536), dtype=np.uint16)
+    colors = apply_color_lut(indices, dataset)
+    return colors.astype(np.uint8) if bits == 8 else (colors >> 8).astype(np.uint8)

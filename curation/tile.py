@@ -1,0 +1,181 @@
+"""One tile: the slice of a series that a model sees, windowed to 8 bits and letterboxed to a square.
+
+What belongs here: which frames of a series, how values become grey levels, resampling. Everything is a pure function
+of its input and uses only sequential sums and elementwise arithmetic, so that every machine gives the same bytes. What
+does not: where frames lie and how tiles are stored (pack).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.bitstream import stored_photometric
+from curation.frames import decode
+from curation.modality import Plane, Window, to_units, window_for
+
+FIRST_DEPTH, LAST_DEPTH = 0.1, 0.9  # the ends of a stack show shoulders, table and air
+REDUCE_MARGIN = 1.5  # a frame is decoded smaller only while it stays this much larger than the tile
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in PS3.3 C.7.6.3.1.2
+
+Row = Mapping[str, Any]
+
+INSTANCE_COLUMNS = (
+    "instance_id", "series_id", "study_id", "patient_id", "delivery", "transfer_syntax", "modality", "n_frames",
+    "rows_px", "columns_px", "samples_per_pixel", "bits_stored", "photometric", "rescale_slope", "rescale_intercept",
+    "window_center", "window_width", "image_position", "image_orientation", "instance_number",
+)  # fmt: skip
+"""Columns of `instances` that picking frames and making tiles need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a tile comes from: one frame of one instance, and what its series is."""
+
+    instance: Row
+    frame_index: int
+    kind: str | None
+    body_part: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """uint8 [size, size]; `scale` is tile px per source px; the padding is black."""
+
+    pixels: NDArray[np.uint8]
+    window_low: float
+    window_high: float
+    scale: float
+    pad_top: int
+    pad_left: int
+    is_inverted: bool
+
+
+def pick_frames(instances: Sequence[Row], n: int) -> list[tuple[Row, int]]:
+    """n frames of a series, evenly from 10 % to 90 % of its ordered frames; the middle one for n = 1.
+
+    Ordered along the normal of the first instance where all have a position, else by instance number; a frame may
+    come twice where the series has fewer than n. Empty where no instance has frames.
+    """
+    ordered = [(row, i) for row in _ordered(instances) for i in range(row["n_frames"])]
+    if not ordered:
+        return []
+    depths = [0.5] if n == 1 else [FIRST_DEPTH + (LAST_DEPTH - FIRST_DEPTH) * i / (n - 1) for i in range(n)]
+    return [ordered[int((len(ordered) - 1) * depth + 0.5)] for depth in depths]
+
+
+def _ordered(instances: Sequence[Row]) -> list[Row]:
+    rows = sorted(instances, key=lambda r: (r["instance_number"] or 0, _id(r["instance_id"])))
+    cosines = rows[0]["image_orientation"] if rows else None
+    if not cosines or len(cosines) != 6 or any(len(r["image_position"] or ()) != 3 for r in rows):
+        return rows
+    (ax, ay, az), (bx, by, bz) = cosines[:3], cosines[3:]
+    normal = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
+    return sorted(rows, key=lambda r: sum(p * c for p, c in zip(r["image_position"], normal, strict=True)))
+
+
+def _id(value: Any) -> bytes:
+    return value.bytes if isinstance(value, UUID) else bytes(value)
+
+
+def reduction(rows_px: int, columns_px: int, size: int) -> int:
+    """How many times a frame may be halved on decoding and still be REDUCE_MARGIN times larger than the tile."""
+    longest, reduce = max(rows_px, columns_px), 0
+    while longest / 2 ** (reduce + 1) >= REDUCE_MARGIN * size:
+        reduce += 1
+    return min(reduce, 5)
+
+
+def make_tile(
+    codec: str, payload: bytes, source: Source, size: int, palette: NDArray[np.uint8] | None = None
+) -> Tile:
+    """The tile of one frame.
+
+    MONOCHROME1 is inverted, so that bone is bright in every tile. `palette` is uint8 [entries, 3] for PALETTE COLOR.
+    """
+    row = source.instance
+    reduce = 0 if palette is not None else reduction(row["rows_px"], row["columns_px"], size)
+    values = decode(codec, payload, reduce=reduce)
+    grey, is_color = _grey(values, row, palette)
+    low, high = _limits(grey, source, is_color)
+    levels = (np.clip(grey.astype(np.float64), low, high) - low) * (255.0 / (high - low))
+    is_inverted = row["photometric"] == "MONOCHROME1"
+    if is_inverted:
+        levels = 255.0 - levels
+    pixels, pad_top, pad_left = letterbox(levels, size)
+    scale = size / max(row["rows_px"], row["columns_px"])
+    return Tile(pixels, low, high, scale, pad_top, pad_left, is_inverted)
+
+
+def _grey(values: NDArray[Any], row: Row, palette: NDArray[np.uint8] | None) -> tuple[NDArray[Any], bool]:
+    if palette is not None:
+        values = palette[np.clip(values, 0, len(palette) - 1)]
+    if values.ndim == 2:
+        return to_units(values, plane_of(row)), False
+    if stored_photometric(row["transfer_syntax"], row["photometric"] or "").startswith("YBR"):
+        return values[..., 0], True
+    red, green, blue = (values[..., i].astype(np.float64) for i in range(3))
+    return red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2], True
+
+
+def plane_of(row: Row) -> Plane:
+    """Place and units of one row of `instances`."""
+    return Plane(**{name: row[name] for name in Plane.__dataclass_fields__ if name in row})
+
+
+def _limits(grey: NDArray[Any], source: Source, is_color: bool) -> tuple[float, float]:
+    row = source.instance
+    window = window_for(row["modality"], source.kind, source.body_part)
+    bits = row["bits_stored"] or 8
+    if is_color:
+        window = Window("screen", "full_range", 0.0, 0.0)
+        bits = 8 if row["photometric"] == "PALETTE COLOR" else bits
+    elif window.source == "fixed" and row["rescale_slope"] is None:
+        window = Window("values", "percentile", 0.5, 99.5)  # without a rescale the values are no HU
+    return window.limits(grey, header_window(row), bits)
+
+
+def header_window(row: Row) -> tuple[float, float] | None:
+    """The first window that the device proposes, (centre, width); None where it proposes none."""
+    centers, widths = row["window_center"], row["window_width"]
+    return (float(centers[0]), float(widths[0])) if centers and widths else None
+
+
+def letterbox(levels: NDArray[np.float64], size: int) -> tuple[NDArray[np.uint8], int, int]:
+    """Grey levels 0..255 resampled into the middle of a black square, with the padding above and to the left."""
+    rows, columns = levels.shape
+    longest = max(rows, columns)
+    height, width = (max(1, int(n * size / longest + 0.5)) for n in (rows, columns))
+    resized = resample(resample(levels, height, axis=0), width, axis=1)
+    tile = np.zeros((size, size), dtype=np.uint8)
+    top, left = (size - height) // 2, (size - width) // 2
+    tile[top : top + height, left : left + width] = np.floor(np.clip(resized, 0.0, 255.0) + 0.5).astype(
+        np.uint8
+    )
+    return tile, top, left
+
+
+def resample(values: NDArray[np.float64], n_out: int, axis: int) -> NDArray[np.float64]:
+    """One axis of a 2-d array at n_out samples: area means where it shrinks, linear interpolation where it grows."""
+    n_in = values.shape[axis]
+    if n_out == n_in:
+        return values
+    moved = np.moveaxis(values, axis, 0)
+    if n_out > n_in:
+        at = np.clip((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, 0, n_in - 1)
+        whole = np.minimum(at.astype(np.int64), max(n_in - 2, 0))
+        part = (at - whole)[:, None]
+        result = moved[whole] * (1 - part) + moved[np.minimum(whole + 1, n_in - 1)] * part
+    else:
+        sums = np.concatenate([np.zeros((1, moved.shape[1])), np.cumsum(moved, axis=0)])
+        edges = np.arange(n_out + 1) * n_in / n_out
+        whole = np.minimum(edges.astype(np.int64), n_in - 1)
+        part = (edges - whole)[:, None]
+        at_edges = sums[whole] * (1 - part) + sums[whole + 1] * part
+        result = np.diff(at_edges, axis=0) * (n_out / n_in)
+    return np.moveaxis(result, 0, axis)
