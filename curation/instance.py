@@ -36,7 +36,7 @@ def describe(clean: Clean, frame_hashes: Sequence[bytes], **stamps: Any) -> Inst
     facts: dict[str, Any] = {}
     for f in fields(Instance):
         if keyword := f.metadata["dicom"]:
-            read = READERS.get(f.name, _text)
+            read: Callable[[Any], Any] = READERS.get(f.name, _text)
             facts[f.name] = read(_find(header, keyword))
     facts |= _derived(header, facts)
     facts |= {
