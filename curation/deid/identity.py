@@ -31,6 +31,8 @@ class Identity:
     accession: str
     study_uid: str
     other: tuple[str, ...]
+    patient_name: str = ""
+    """The patient's own name, by which linkage tokens are made; `names` holds it too, among others'."""
 
     def __repr__(self) -> str:
         return "Identity(restricted)"
