@@ -17,6 +17,7 @@ from uuid import UUID
 
 import pandas as pd
 
+from curation.catalog import attach_file
 from curation.lake import Lake, LakeError, Snapshot
 from curation.records import ConfigurationError
 from training import runs as run_folders
@@ -213,6 +214,10 @@ class Catalog:
             values,
         )
 
+    def recent_studies(self, n: int) -> pd.DataFrame:
+        """A few studies, newest first by their shifted date."""
+        return self.studies(StudyFilter(), page=1, per_page=n)
+
     def study(self, study_id: str) -> dict[str, Any] | None:
         """One study; None where it is not in the snapshot or the id is none."""
         if (found := _uuid(study_id)) is None:
@@ -242,6 +247,15 @@ class Catalog:
             ),
             [UUID(study_id)] * 2,
         )
+
+    def first_series(self, study_ids: Sequence[str]) -> dict[str, str]:
+        """Study to the series that shows it best: the one with most frames."""
+        found = self.rows(
+            """SELECT study_id::VARCHAR AS study_id, arg_max(series_id, n_frames)::VARCHAR AS series_id
+               FROM series WHERE n_frames > 0 AND list_contains(?, study_id) GROUP BY study_id""",
+            [[UUID(i) for i in study_ids]],
+        )
+        return {row["study_id"]: row["series_id"] for row in found}
 
     def report(self, study_id: str) -> list[dict[str, Any]]:
         """The reports of a study."""
@@ -279,9 +293,10 @@ class Catalog:
             return None
         instance_id, frame_index = places[index]
         facts = self.rows(
-            """SELECT delivery, rows_px, columns_px, samples_per_pixel, bits_stored, is_signed, photometric, rescale_slope,
-                      rescale_intercept, window_center, window_width, pixel_spacing_row_mm, pixel_spacing_column_mm, modality
-               FROM instances WHERE series_id = ? AND instance_id = ?""",
+            """SELECT i.delivery, i.rows_px, i.columns_px, i.bits_stored, i.photometric, i.rescale_slope, i.rescale_intercept,
+                      i.window_center, i.window_width, i.pixel_spacing_row_mm, i.pixel_spacing_column_mm, s.modality, s.kind,
+                      s.body_part
+               FROM instances i JOIN series s USING (series_id) WHERE i.series_id = ? AND i.instance_id = ?""",
             [series_id, instance_id],
         )[0]
         files = self._frame_files(facts["delivery"], str(series_id))
@@ -425,13 +440,29 @@ class Catalog:
             [self._members(cohort_id), n],
         )
 
+    def difference(self, before: str, after: str, limit: int = 500) -> dict[str, Any]:
+        """What changed from one cohort to another: counts of studies, and the studies that differ with split before and after."""
+        changes = self.table(
+            """WITH a AS (SELECT DISTINCT study_id, site, split FROM read_parquet(?)),
+                    b AS (SELECT DISTINCT study_id, site, split FROM read_parquet(?))
+               SELECT CASE WHEN a.study_id IS NULL THEN 'added' WHEN b.study_id IS NULL THEN 'removed' ELSE 'moved' END AS change,
+                      coalesce(a.study_id, b.study_id)::VARCHAR AS study_id, coalesce(a.site, b.site) AS site,
+                      a.split AS before, b.split AS after
+               FROM a FULL JOIN b USING (study_id)
+               WHERE a.split IS DISTINCT FROM b.split ORDER BY change, site, study_id""",
+            [self._members(before), self._members(after)],
+        )
+        counted = changes["change"].value_counts()
+        counts = {name: int(counted.get(name, 0)) for name in ("added", "removed", "moved")}
+        return {"counts": counts, "changes": changes.head(limit)}
+
     def card(self, cohort_id: str) -> str | None:
         """The cohort's card in Markdown."""
         return self._text(self._cohort_folder(cohort_id) / "card.md")
 
     def attach_statement(self, cohort: Mapping[str, Any]) -> str:
         """SQL that opens the cohort's members in any DuckDB."""
-        file = self.lake.root / "catalog" / f"{int(cohort['snapshot'])}.duckdb"
+        file = attach_file(self.lake, self.number)
         return (
             f"ATTACH '{file}' AS rwid (READ_ONLY);\n\n"
             "SELECT s.*, m.split, m.labels\nFROM rwid.members AS m\nJOIN rwid.studies AS s USING (study_id)\n"

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from curation.frames import decode
 from PIL import Image
+
+from curation.frames import decode
+from curation.modality import window_for
 
 THUMBNAIL_PX = 256
 LARGEST_SHOWN_PX = 1600
@@ -54,7 +56,7 @@ def read_slice(frame: dict[str, Any], reduce: int = 0) -> Slice:
 
     Raises whatever the decoder raises where the payload is broken.
     """
-    pixels = _pixels(frame, reduce)
+    pixels = np.squeeze(decode(frame["codec"], frame["payload"], reduce=reduce))
     slope, intercept = frame["rescale_slope"] or 1.0, frame["rescale_intercept"] or 0.0
     down = pixels.shape[1] / frame["columns_px"]
     row_mm, column_mm = frame["pixel_spacing_row_mm"] or 0.0, frame["pixel_spacing_column_mm"] or 0.0
@@ -89,43 +91,6 @@ def to_webp(shown: Slice, longest_px: int) -> bytes:
     return out.getvalue()
 
 
-def _pixels(frame: dict[str, Any], reduce: int) -> np.ndarray:
-    """[rows, columns] or [rows, columns, 3], halved as asked by the decoder or, where it cannot, by striding."""
-    rows, columns, samples = frame["rows_px"], frame["columns_px"], frame["samples_per_pixel"] or 1
-    shape = (rows, columns) if samples == 1 else (rows, columns, samples)
-    decoder_reduces = frame["codec"] == "htj2k"
-    pixels = decode(
-        frame["codec"],
-        frame["payload"],
-        shape=shape,
-        dtype=_dtype(frame),
-        reduce=reduce if decoder_reduces else 0,
-    )
-    pixels = np.squeeze(pixels)
-    if reduce and not decoder_reduces:
-        pixels = pixels[:: 2**reduce, :: 2**reduce]
-    if reduce and decoder_reduces and pixels.ndim == 2 and pixels.dtype.kind in "iu":
-        pixels = _clip_undershoot(pixels, frame)
-    return pixels
-
-
-def _dtype(frame: dict[str, Any]) -> np.dtype:
-    bits = frame["bits_stored"] or 16
-    if bits > 16:
-        return np.dtype("<f4")
-    return np.dtype(("<i" if frame["is_signed"] else "<u") + ("1" if bits <= 8 else "2"))
-
-
-def _clip_undershoot(pixels: np.ndarray, frame: dict[str, Any]) -> np.ndarray:
-    # a reduced HTJ2K picture overshoots at edges: below zero it would wrap round to white
-    bits = frame["bits_stored"] or 16
-    if frame["is_signed"]:
-        return np.clip(pixels, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    if bits < 16 and pixels.dtype == np.uint16:
-        return np.clip(pixels.view(np.int16), 0, 2**bits - 1).astype(np.uint16)
-    return pixels
-
-
 def _sixteen_bit(pixels: np.ndarray, slope: float, intercept: float) -> tuple[np.ndarray, float, float]:
     """Values that fit 16 bits, with the slope and intercept that give the same result."""
     if pixels.dtype.kind == "f" or pixels.dtype.itemsize > 2:
@@ -138,19 +103,11 @@ def _sixteen_bit(pixels: np.ndarray, slope: float, intercept: float) -> tuple[np
 
 
 def _window(frame: dict[str, Any], values: np.ndarray, slope: float, intercept: float) -> tuple[float, float]:
-    """The window the device proposes, else the middle 99 % of what is not background."""
+    """Centre and width of the series' default window; of a few thousand pixels, which is enough for percentiles."""
+    step = max(1, int((values.size / 65536) ** 0.5))
+    sample = values[::step, ::step].astype(np.float64) * slope + intercept
     centers, widths = frame["window_center"], frame["window_width"]
-    if (
-        centers is not None
-        and len(centers)
-        and widths is not None
-        and len(widths)
-        and widths[0]
-        and widths[0] > 0
-    ):
-        return float(centers[0]), float(widths[0])
-    sample = values[::4, ::4] if values.size > 65536 else values
-    shown = sample[sample != sample.min()]
-    low, high = np.percentile(shown, (0.5, 99.5)) if shown.size else (0.0, 1.0)
-    low, high = sorted((low * slope + intercept, high * slope + intercept))
+    proposed = (float(centers[0]), float(widths[0])) if centers and widths else None
+    window = window_for(frame["modality"], frame["kind"], frame["body_part"])
+    low, high = window.limits(sample, proposed, frame["bits_stored"] or 16)
     return (low + high) / 2, max(high - low, 1e-3)

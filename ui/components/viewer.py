@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
+
+from curation.modality import windows_of
 
 _HERE = Path(__file__).parent
 _MOUNT = st.components.v2.component(
@@ -17,28 +18,10 @@ _MOUNT = st.components.v2.component(
     js=(_HERE / "viewer.js").read_text(),
 )
 
-_CT = (("Lung", -600.0, 1500.0), ("Soft tissue", 40.0, 400.0), ("Mediastinum", 50.0, 350.0), ("Bone", 400.0, 1800.0),
-       ("Brain", 40.0, 80.0), ("Liver", 60.0, 160.0))  # fmt: skip
 FPS = 12.0
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A named window: centre and width in the unit of the rescaled values."""
-
-    name: str
-    center: float
-    width: float
-
-
-def presets_for(modality: str) -> list[Preset]:
-    """Window presets of a modality; only CT has a unit that makes them meaningful (Hounsfield)."""
-    return [Preset(*p) for p in _CT] if modality == "CT" else []
-
-
-def show(
-    series: Mapping[str, Any], n_slices: int, *, version: int, presets: Sequence[Preset], reduce: int = 0
-) -> None:
+def show(series: Mapping[str, Any], n_slices: int, *, version: int | None, reduce: int = 0) -> None:
     """Draws the viewer of one series: a row of `Catalog.series_of`, with the number of slices it has."""
     frame_time = series.get("frame_time_ms")
     _MOUNT(
@@ -54,7 +37,15 @@ def show(
             "fps": min(60.0, 1000 / frame_time) if frame_time else FPS,
             "title": f"{series['modality']} {str(series['kind'] or '').replace('_', ' ')}".strip(),
             "alt": f"{series['modality']} series of {series['body_part'] or 'unknown body part'}",
-            "presets": [{"name": "As acquired"}]
-            + [{"name": p.name, "center": p.center, "width": p.width} for p in presets],
+            "presets": [{"name": "Default window"}]
+            + [
+                {
+                    "name": w.name.replace("_", " ").capitalize(),
+                    "center": (w.low + w.high) / 2,
+                    "width": w.high - w.low,
+                }
+                for w in windows_of(series["modality"], series["kind"], series["body_part"])
+                if w.source == "fixed"
+            ],
         },
     )

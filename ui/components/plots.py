@@ -1,0 +1,253 @@
+"""The plots of the pages: one look, titles and units on all of them, colours that hold in light and dark.
+
+What belongs here: frames in, Altair charts out, drawn. What does not: asking for the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+ARMS = {"untuned": "#8C98A4", "tuned": "#2C8CA3"}
+SPLITS = {"train": "#2C7A94", "tune": "#7FB3C4", "test": "#CF8A3B", "holdout": "#A8577E"}
+BAR = "#3E86A0"
+LEFT_OUT = "#C9824F"
+_ROW_PX = 26
+
+
+def bars(
+    frame: pd.DataFrame, value: str, amount: str, *, title: str, unit: str = "studies", limit: int = 10
+) -> None:
+    """Horizontal bars, largest first, with their numbers; what does not fit is summed up in one bar."""
+    frame = _rest_in_one(frame[[value, amount]].astype({value: str}), value, amount, limit)
+    order = list(frame[value])
+    base = alt.Chart(frame).encode(
+        y=alt.Y(
+            f"{value}:N", sort=order, title=None, axis=alt.Axis(labelLimit=150, ticks=False, domain=False)
+        ),
+        x=alt.X(
+            f"{amount}:Q",
+            title=None,
+            axis=None,
+            scale=alt.Scale(domain=[0, float(frame[amount].max() or 1) * 1.18]),
+        ),
+        tooltip=[alt.Tooltip(f"{value}:N", title=title), alt.Tooltip(f"{amount}:Q", title=unit, format=",")],
+    )
+    drawn = base.mark_bar(color=BAR, cornerRadiusEnd=3, height={"band": 0.72}) + base.mark_text(
+        align="left", dx=5, color=_ink(), fontSize=12
+    ).encode(text=alt.Text(f"{amount}:Q", format=","))
+    top = f"{order[0]} has most" if order else "nothing yet"
+    _draw(
+        drawn.properties(height=_ROW_PX * max(1, len(frame)), title=f"{title} ({unit})"),
+        f"{title}: {unit}; {top}",
+    )
+
+
+def stacked(
+    frame: pd.DataFrame, value: str, amount: str, color: str, *, title: str, unit: str = "studies"
+) -> None:
+    """Horizontal bars split by a second column."""
+    order = list(frame.groupby(value)[amount].sum().sort_values(ascending=False).index.astype(str))
+    scale = alt.Scale(domain=list(SPLITS), range=list(SPLITS.values())) if color == "split" else alt.Undefined
+    present = [s for s in SPLITS if s in set(frame[color])]
+    if color == "split":
+        scale = alt.Scale(domain=present, range=[SPLITS[s] for s in present])
+    drawn = (
+        alt.Chart(frame.astype({value: str}))
+        .mark_bar(cornerRadius=2, height={"band": 0.72})
+        .encode(
+            y=alt.Y(
+                f"{value}:N", sort=order, title=None, axis=alt.Axis(labelLimit=150, ticks=False, domain=False)
+            ),
+            x=alt.X(f"sum({amount}):Q", title=unit, axis=alt.Axis(tickCount=5, format="~s", grid=True)),
+            color=alt.Color(f"{color}:N", scale=scale, legend=alt.Legend(orient="top", title=None)),
+            order=alt.Order("rank:Q"),
+            tooltip=[f"{value}:N", f"{color}:N", alt.Tooltip(f"sum({amount}):Q", title=unit, format=",")],
+        )
+        .transform_calculate(rank=f"indexof({present if color == 'split' else []!r}, datum.{color})")
+    )
+    _draw(drawn.properties(height=_ROW_PX * max(1, len(order)) + 10, title=title), f"{title}, by {color}")
+
+
+def pick_bars(frame: pd.DataFrame, chosen: Sequence[str], *, title: str, key: str, on_pick: object) -> None:
+    """Bars that are a filter: pressing one calls `on_pick`; columns value and studies. Chosen values stand out."""
+    frame = frame.assign(value=frame["value"].astype(str))
+    frame["is_on"] = frame["value"].isin(list(chosen)) | (not chosen)
+    pick = alt.selection_point(name="pick", fields=["value"])
+    base = alt.Chart(frame).encode(
+        y=alt.Y(
+            "value:N",
+            sort=list(frame["value"]),
+            title=None,
+            axis=alt.Axis(labelLimit=120, ticks=False, domain=False),
+        ),
+        x=alt.X(
+            "studies:Q", axis=None, scale=alt.Scale(domain=[0, float(frame["studies"].max() or 1) * 1.3])
+        ),
+        opacity=alt.condition("datum.is_on", alt.value(1.0), alt.value(0.35)),
+        tooltip=[alt.Tooltip("value:N", title=title), alt.Tooltip("studies:Q", format=",")],
+    )
+    drawn = (
+        base.mark_bar(color=BAR, cornerRadiusEnd=3, cursor="pointer", height={"band": 0.72}).add_params(pick)
+        + base.mark_text(align="left", dx=4, color=_ink(), fontSize=11).encode(
+            text=alt.Text("studies:Q", format=",")
+        )
+    ).properties(height=22 * max(1, len(frame)), title=title)
+    st.altair_chart(
+        drawn, on_select=on_pick, key=key, alt=f"Studies by {title.lower()}; press a bar to filter"
+    )  # type: ignore[arg-type]
+
+
+def attrition(frame: pd.DataFrame) -> None:
+    """What each rule left of the studies, from top to bottom, and how many it took away; columns rule and studies."""
+    frame = frame.reset_index(drop=True)
+    frame["removed"] = -frame["studies"].diff().fillna(0)
+    frame["label"] = [
+        f"{left:,}" + (f"   −{gone:,}" if gone else "")
+        for left, gone in zip(frame["studies"], frame["removed"].astype(int), strict=True)
+    ]
+    base = alt.Chart(frame).encode(
+        y=alt.Y("rule:N", sort=None, title=None, axis=alt.Axis(labelLimit=260, ticks=False, domain=False)),
+        tooltip=[
+            alt.Tooltip("rule:N"),
+            alt.Tooltip("studies:Q", format=",", title="studies left"),
+            alt.Tooltip("removed:Q", format=",", title="taken out"),
+        ],
+    )
+    most = float(frame["studies"].max() or 1)
+    left = base.mark_bar(color=BAR, cornerRadiusEnd=3, height={"band": 0.62}).encode(
+        x=alt.X("studies:Q", axis=None, scale=alt.Scale(domain=[0, most * 1.25]))
+    )
+    gone = (
+        base.mark_bar(color=LEFT_OUT, opacity=0.35, height={"band": 0.62})
+        .transform_calculate(before="datum.studies + datum.removed")
+        .encode(x="studies:Q", x2="before:Q")
+    )
+    text = (
+        base.mark_text(align="left", dx=6, color=_ink(), fontSize=12)
+        .transform_calculate(before="datum.studies + datum.removed")
+        .encode(x="before:Q", text="label:N")
+    )
+    _draw(
+        (gone + left + text).properties(height=36 * len(frame), title="Studies left after each rule"),
+        f"From {frame['studies'].iloc[0]:,} studies, {frame['studies'].iloc[-1]:,} are left after {len(frame) - 1} rules",
+    )
+
+
+def prevalence(frame: pd.DataFrame) -> None:
+    """Share of positive studies among the known ones, per label and site; a site alone can give a label away."""
+    summed = frame.groupby(["label", "site"], as_index=False)[["known", "positive"]].sum()
+    summed = summed[summed["known"] > 0].assign(share=lambda f: f["positive"] / f["known"])
+    if summed.empty:
+        st.caption("No study says yes or no to any of them.")
+        return
+    drawn = (
+        alt.Chart(summed)
+        .mark_point(filled=True, size=90, opacity=0.9)
+        .encode(
+            x=alt.X(
+                "share:Q", title="positive of known", axis=alt.Axis(format="%"), scale=alt.Scale(domainMin=0)
+            ),
+            y=alt.Y("label:N", title=None, axis=alt.Axis(ticks=False, domain=False, grid=True)),
+            color=alt.Color("site:N", legend=alt.Legend(orient="top", title=None)),
+            shape=alt.Shape("site:N"),
+            tooltip=["label:N", "site:N", alt.Tooltip("share:Q", format=".1%"), "known:Q", "positive:Q"],
+        )
+    )
+    _draw(
+        drawn.properties(height=34 * summed["label"].nunique() + 30, title="Positive of known, by site"),
+        "Share of positive studies per label and site",
+    )
+
+
+def curves(frame: pd.DataFrame, names: Sequence[str], *, title: str) -> None:
+    """Training curves: columns step, name, value."""
+    frame = frame[frame["name"].isin(list(names))]
+    drawn = (
+        alt.Chart(frame)
+        .mark_line(point=alt.OverlayMarkDef(size=22), strokeWidth=2)
+        .encode(
+            x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, format=",d", grid=False)),
+            y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
+            color=alt.Color("name:N", legend=alt.Legend(orient="top", title=None)),
+            tooltip=["name:N", alt.Tooltip("step:Q", format=","), alt.Tooltip("value:Q", format=".4f")],
+        )
+    )
+    _draw(drawn.properties(height=240, title=title), f"{title} by training step")
+
+
+def intervals(
+    frame: pd.DataFrame,
+    row: str,
+    *,
+    title: str,
+    metric: str,
+    colour: str = "arm",
+    reference: float | None = None,
+) -> None:
+    """Estimates with 95 % intervals: one line a row (such as a site), one dot an arm; columns value, low, high, n."""
+    frame = frame.dropna(subset=["value"])
+    order = sorted(frame[row].unique(), key=lambda v: (v != "all", str(v)))
+    arms = [a for a in ARMS if a in set(frame[colour])] if colour == "arm" else sorted(frame[colour].unique())
+    scale = (
+        alt.Scale(domain=arms, range=[ARMS[a] for a in arms]) if colour == "arm" else alt.Scale(domain=arms)
+    )
+    base = alt.Chart(frame).encode(
+        y=alt.Y(
+            f"{row}:N",
+            sort=order,
+            title=None,
+            axis=alt.Axis(labelLimit=180, ticks=False, domain=False, grid=True),
+        ),
+        yOffset=alt.YOffset(f"{colour}:N", sort=arms),
+        color=alt.Color(f"{colour}:N", scale=scale, legend=alt.Legend(orient="top", title=None)),
+        tooltip=[
+            f"{row}:N",
+            f"{colour}:N",
+            alt.Tooltip("value:Q", format=".3f", title=metric),
+            alt.Tooltip("low:Q", format=".3f"),
+            alt.Tooltip("high:Q", format=".3f"),
+            alt.Tooltip("n:Q", format=","),
+        ],
+    )
+    rules = base.mark_rule(strokeWidth=2.5, strokeCap="round").encode(
+        x=alt.X(
+            "low:Q", title=f"{metric} with 95 % interval", scale=alt.Scale(zero=False, nice=True, padding=12)
+        ),
+        x2="high:Q",
+    )
+    dots = base.mark_point(filled=True, size=80, opacity=1).encode(x="value:Q")
+    layers = [rules, dots]
+    if reference is not None:
+        layers.insert(
+            0,
+            alt.Chart(pd.DataFrame({"at": [reference]}))
+            .mark_rule(strokeDash=[4, 4], color="#8A96A3")
+            .encode(x="at:Q"),
+        )
+    height = (20 * len(arms) + 14) * max(1, len(order)) + 20
+    _draw(
+        alt.layer(*layers).properties(height=height, title=title),
+        f"{title}: {metric} with intervals, {len(order)} rows",
+    )
+
+
+def _rest_in_one(frame: pd.DataFrame, value: str, amount: str, limit: int) -> pd.DataFrame:
+    frame = frame.sort_values(amount, ascending=False, kind="stable").reset_index(drop=True)
+    if len(frame) <= limit:
+        return frame
+    rest = pd.DataFrame(
+        {value: [f"{len(frame) - limit + 1} others"], amount: [frame[amount].iloc[limit - 1 :].sum()]}
+    )
+    return pd.concat([frame.iloc[: limit - 1], rest], ignore_index=True)
+
+
+def _ink() -> str:
+    return "#C9D2DB" if st.context.theme.type == "dark" else "#3B4855"
+
+
+def _draw(chart: alt.Chart | alt.LayerChart, said: str) -> None:
+    st.altair_chart(chart, alt=said)

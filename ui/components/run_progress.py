@@ -1,0 +1,127 @@
+"""A run while it lives: progress, curves, log lines, cancel. Looks anew every second and stops looking at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from ui import formats
+from ui.components import head, plots
+from ui.dagster_client import DagsterClient, DagsterRefusedError, DagsterRun, DagsterUnreachableError
+
+LOOK_EVERY_S = 1.0
+_LOG_LINES = 40
+
+
+def show(
+    run: dict[str, Any], read: Callable[[], dict[str, Any] | None], curves: Callable[[], pd.DataFrame]
+) -> None:
+    """Progress and curves of a run; `read` and `curves` look anew. Redraws the whole page once, when the run has ended."""
+    is_live = run["status"] == "running"
+
+    @st.fragment(run_every=LOOK_EVERY_S if is_live else None)
+    def look() -> None:
+        now = read() or run
+        if is_live and now["status"] != "running":
+            st.rerun()
+        if is_live:
+            left = f", about {formats.duration(now['eta_s'])} left" if now.get("eta_s") else ""
+            st.progress(
+                min(1.0, max(0.0, float(now["progress"]))), text=f"{now.get('message') or 'running'}{left}"
+            )
+        elif now["status"] != "done" and now.get("message"):
+            st.error(now["message"], icon=":material/error:", title=f"The run is {now['status']}")
+        _curves(curves())
+
+    look()
+    if run["status"] in ("running", "failed", "interrupted", "stopped"):
+        _dagster(run["run_id"], is_live)
+
+
+def awaited(run_id: str, is_there: Callable[[], bool]) -> bool:
+    """For a run that was launched but has no folder yet: what Dagster says of it, until the folder is there.
+
+    False where Dagster knows of no such run, or does not answer.
+    """
+    if _newest(run_id) is None:
+        return False
+
+    @st.fragment(run_every=LOOK_EVERY_S)
+    def look() -> None:
+        found = _newest(run_id)
+        if is_there() or found is None:
+            st.rerun()
+            return
+        if found.is_finished:
+            st.error(
+                "It ended before it began. What Dagster says:",
+                icon=":material/error:",
+                title=found.status.lower(),
+            )
+            _messages(found)
+            return
+        head.status_badge("queued")
+        st.progress(
+            0.0, text=f"Dagster has it: {found.status.lower()}. The first numbers come in a few seconds."
+        )
+
+    look()
+    return True
+
+
+def _curves(history: pd.DataFrame) -> None:
+    if history.empty:
+        return
+    names = list(dict.fromkeys(history["name"]))
+    losses = [n for n in names if "loss" in n]
+    rates = [n for n in names if n in ("lr", "head_lr", "examples_per_s")]
+    scores = [n for n in names if n not in losses and n not in rates]
+    panels = [(n, title) for n, title in ((losses, "Loss"), (scores, "Score on the tune split")) if n]
+    for place, (shown, title) in zip(st.columns(max(1, len(panels))), panels, strict=True):
+        with place, st.container(border=True):
+            plots.curves(history, shown, title=title)
+
+
+def _dagster(run_id: str, is_live: bool) -> None:
+    found = _newest(run_id)
+    if found is None:
+        if is_live:
+            st.caption(
+                "This run was not launched through the Dagster that answers here, so it cannot be cancelled here."
+            )
+        return
+    with st.container(horizontal=True):
+        if found.can_cancel and st.button("Cancel", icon=":material/stop_circle:", key="cancel"):
+            try:
+                DagsterClient().cancel(found.run_id)
+                st.toast(
+                    "Asked the run to stop. It keeps its checkpoint and can go on later.",
+                    icon=":material/stop_circle:",
+                )
+            except (DagsterUnreachableError, DagsterRefusedError) as told:
+                st.error(str(told))
+    with st.expander("Log", icon=":material/notes:", key="log", on_change="rerun") as log:
+        if log.open:
+            _messages(found)
+
+
+def _messages(found: DagsterRun) -> None:
+    try:
+        lines = DagsterClient().messages(found.run_id)
+    except (DagsterUnreachableError, DagsterRefusedError) as told:
+        st.caption(str(told))
+        return
+    st.code("\n".join(lines[-_LOG_LINES:]) or "nothing yet", language=None)
+
+
+def _newest(run_id: str) -> DagsterRun | None:
+    if not run_id:
+        return None
+    try:
+        found = DagsterClient().runs(partition=run_id, limit=1)
+    except (DagsterUnreachableError, DagsterRefusedError):
+        return None
+    return found[0] if found else None

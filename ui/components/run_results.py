@@ -1,0 +1,140 @@
+"""What a finished run found out: untuned against tuned, per site always, subgroups, the studies it gets most wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from ui import formats
+from ui.components import gallery, head, plots
+
+CHANCE = {"auroc": 0.5, "c_index": 0.5}
+"""Metric to the value that guessing gives."""
+_FIRST = ("auroc", "c_index", "accuracy", "auprc", "mae", "dice")
+
+
+def show(
+    run: dict[str, Any],
+    metrics: pd.DataFrame,
+    *,
+    mistakes: Callable[[str], pd.DataFrame],
+    version: int | None,
+) -> None:
+    """The results; which label, metric and split is chosen on the page and kept in its address."""
+    st.header("What tuning brought", anchor=False)
+    chosen = _choose(metrics)
+    here, label, metric, split = chosen
+    overall = here[(here["subgroup"] == "all") & (here["site"] == "all")]
+    arms = {str(r["arm"]): r for r in overall.to_dict("records")}
+    head.facts(
+        {
+            "Untuned": _estimate(arms.get("untuned")),
+            "Tuned": _estimate(arms.get("tuned")),
+            "Gain, paired": _estimate(arms.get("gain"), sign=True),
+            "Studies": formats.count(arms["tuned"]["n"]) if "tuned" in arms else formats.DASH,
+            "Positive": formats.count(arms["tuned"]["n_positive"]) if "tuned" in arms else formats.DASH,
+        },
+        helps={"Gain, paired": "Tuned minus untuned on the same studies, with its own interval."},
+    )
+    _verdict(arms.get("gain"), metric)
+    by_site = here[(here["subgroup"] == "all") & here["arm"].isin(["untuned", "tuned"])]
+    with st.container(border=True):
+        plots.intervals(
+            by_site,
+            "site",
+            title=f"{formats.words(label)}, {split} split, per site",
+            metric=metric.upper(),
+            reference=CHANCE.get(metric),
+        )
+    groups = here[
+        (here["subgroup"] != "all") & (here["site"] == "all") & here["arm"].isin(["untuned", "tuned"])
+    ]
+    if len(groups):
+        with st.container(border=True):
+            plots.intervals(
+                groups,
+                "subgroup",
+                title="Subgroups and strata",
+                metric=metric.upper(),
+                reference=CHANCE.get(metric),
+            )
+    with st.expander("All numbers", icon=":material/table:"):
+        st.dataframe(
+            metrics.drop(columns=["run_id"]),
+            hide_index=True,
+            column_config={c: st.column_config.NumberColumn(format="%.3f") for c in ("value", "low", "high")},
+            alt="Every metric of the run",
+        )
+    _report_items(run)
+    wrong = mistakes(label)
+    if len(wrong):
+        st.subheader("Most wrong first", anchor=False)
+        st.caption(
+            "Held-out studies on which the tuned model is furthest from the truth. Press one to look at image and report."
+        )
+        gallery.show(
+            (
+                {
+                    **r,
+                    "title": f"{'missed' if r['target'] > 0.5 else 'false alarm'}: {r['score']:.2f}",
+                    "note": f"{r['site']}, {r['split']}",
+                }
+                for r in wrong.to_dict("records")
+            ),
+            version=version,
+        )
+
+
+def _choose(metrics: pd.DataFrame) -> tuple[pd.DataFrame, str, str, str]:
+    splits = [s for s in ("test", "holdout", "tune", "train") if s in set(metrics["split"])]
+    splits += sorted(set(metrics["split"]) - set(splits))
+    with st.container(horizontal=True):
+        split = st.selectbox("Split", splits, key="split", bind="query-params", width=170)
+        here = metrics[metrics["split"] == split]
+        labels = sorted(here["label"].unique(), key=lambda v: (v == "macro", v))
+        label = st.selectbox("Label", labels, key="label", bind="query-params", width=220)
+        here = here[here["label"] == label]
+        names = [n for n in _FIRST if n in set(here["name"])]
+        names += sorted(set(here["name"]) - set(names))
+        metric = st.selectbox("Metric", names, key="metric", bind="query-params", width=170)
+    return here[here["name"] == metric], label, metric, split
+
+
+def _estimate(row: dict[str, Any] | None, *, sign: bool = False) -> str:
+    if row is None or row["value"] is None or row["value"] != row["value"]:
+        return formats.DASH
+    return f"{row['value']:+.3f}" if sign else formats.metric(row["value"])
+
+
+def _verdict(gain: dict[str, Any] | None, metric: str) -> None:
+    if gain is None or gain["value"] != gain["value"] or gain["low"] is None or gain["low"] != gain["low"]:
+        return
+    told = f"Gain in {metric.upper()} {gain['value']:+.3f}, 95 % interval {gain['low']:+.3f} to {gain['high']:+.3f}"
+    if gain["low"] > 0:
+        st.success(f"{told}: better than untuned on these studies.", icon=":material/trending_up:")
+    elif gain["high"] < 0:
+        st.error(f"{told}: worse than untuned on these studies.", icon=":material/trending_down:")
+    else:
+        st.info(
+            f"{told}: the interval holds 0, so these studies do not show a difference.",
+            icon=":material/trending_flat:",
+        )
+
+
+def _report_items(run: dict[str, Any]) -> None:
+    """What the report says of each of its items: computed, not applicable with the reason, or missing."""
+    items = (run.get("report") or {}).get("items")
+    if not items:
+        return
+    rows = (
+        items
+        if isinstance(items, list)
+        else [{"item": k, **(v if isinstance(v, dict) else {"status": v})} for k, v in items.items()]
+    )
+    with st.expander("What was examined", icon=":material/checklist:"):
+        st.dataframe(
+            pd.DataFrame(rows).astype(str), hide_index=True, alt="Items of the report with their status"
+        )
