@@ -37,7 +37,9 @@ class Preprocess:
 
         images = tiles.to(torch.float32).unsqueeze(1) / 255.0
         if images.shape[-1] != self.size:
-            images = functional.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True)
+            images = functional.interpolate(
+                images, size=(self.size, self.size), mode="bilinear", antialias=True
+            )
         mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
         return (images - mean) / std  # [N, 1, H, W] -> [N, 3, H, W]
@@ -62,7 +64,9 @@ class Backbone:
         patch = getattr(getattr(self.model, "config", None), "patch_size", None)
         return (size // patch) ** 2 if isinstance(patch, int) else None
 
-    def embed_and_tap(self, images: torch.Tensor, cut: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def embed_and_tap(
+        self, images: torch.Tensor, cut: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `embed`, and besides the hidden states [N, L, D] that enter block number `cut`."""
         seen: list[torch.Tensor] = []
 
@@ -81,7 +85,9 @@ class Backbone:
         return find_blocks(self.model)
 
 
-def load_backbone(model_id: str, size: int, revision: str | None = None, cache: Path | None = None) -> Backbone:
+def load_backbone(
+    model_id: str, size: int, revision: str | None = None, cache: Path | None = None
+) -> Backbone:
     """A backbone by id. `cache`: where converted models are kept, else the user's cache folder.
 
     Raises ConfigurationError where it is not there, or its revision is not the one asked for.
@@ -89,9 +95,13 @@ def load_backbone(model_id: str, size: int, revision: str | None = None, cache: 
     folder = backbone_folder(model_id, cache)
     found = f"sha256:{digest(folder)}"
     if revision and not found.startswith(revision):
-        raise ConfigurationError(f"{model_id} is {found[:19]}, the spec wants {revision[:19]}. Mend model.revision.")
+        raise ConfigurationError(
+            f"{model_id} is {found[:19]}, the spec wants {revision[:19]}. Mend model.revision."
+        )
     if model_id in PINNED and found != f"sha256:{PINNED[model_id]}":
-        raise ConfigurationError(f"The converted copy {folder} was changed ({found[:19]}). Delete that folder and run again.")
+        raise ConfigurationError(
+            f"The converted copy {folder} was changed ({found[:19]}). Delete that folder and run again."
+        )
     mean, std = normalisation(folder)
     return Backbone(model_id, found, load(folder), Preprocess(size, mean, std))
 
@@ -101,7 +111,9 @@ def backbone_folder(model_id: str, cache: Path | None = None) -> Path:
     if model_id in BUILTIN:
         return BUILTIN[model_id](cache or Path(platformdirs.user_cache_dir("rwid")) / "backbones")
     if model_id.startswith("builtin:"):
-        raise ConfigurationError(f"No backbone {model_id!r}; built in are {', '.join(BUILTIN)}. Mend model.id.")
+        raise ConfigurationError(
+            f"No backbone {model_id!r}; built in are {', '.join(BUILTIN)}. Mend model.id."
+        )
     return Path(model_id)
 
 
@@ -145,8 +157,7 @@ def linear_names(model: nn.Module) -> list[str]:
 def _arguments(model: nn.Module, images: torch.Tensor) -> dict[str, Any]:
     """Models with a position table of one size must be asked to interpolate it; others do so, or have none."""
     arguments: dict[str, Any] = {"pixel_values": images}
-    code = cast("Callable[..., Any]", model.forward)
-    if "interpolate_pos_encoding" in _parameters(code):
+    if "interpolate_pos_encoding" in _parameters(model.forward):
         arguments["interpolate_pos_encoding"] = True
     return arguments
 

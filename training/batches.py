@@ -7,7 +7,7 @@ bytes as one that was not. What does not belong here: models, caches, the loop.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.records import ConfigurationError
+from training.spec import Input
 
 if TYPE_CHECKING:
     import torch
@@ -63,6 +64,19 @@ class Tiles:
         import torch
 
         return torch.from_numpy(self.array[indices])
+
+
+def find_pack(lake_root: Path, cohort: Path, seen: Input, progress: Callable[[int, int], None]) -> Path:
+    """The cohort's pack of that size and number of tiles, built where it is not there. progress(done, total)."""
+    for path in sorted((cohort / "packs").glob("*/pack.json")):
+        recipe = json.loads(path.read_text())["recipe"]
+        if (recipe["size"], recipe["tiles_per_series"]) == (seen.size, seen.tiles):
+            return path.parent
+    from curation.lake import Lake
+    from curation.pack import PackRecipe, build_pack
+
+    recipe = PackRecipe(size=seen.size, tiles_per_series=seen.tiles, text=False)
+    return build_pack(Lake(lake_root), cohort.name, recipe, progress=progress)
 
 
 def epoch_order(indices: Ints, seed: int, epoch: int) -> Ints:
@@ -126,7 +140,7 @@ def loss_weights(targets: Floats, site: NDArray[np.str_], policy: str) -> Floats
 def _generator(*counters: int) -> np.random.Generator:
     """A generator that depends on (seed, stream, epoch, example) alone."""
     seed, stream, *rest = counters
-    counter = [0, 0, *(rest + [0, 0])[:2]]  # the low words count the draws
+    counter = [0, 0, *[*rest, 0, 0][:2]]  # the low words count the draws
     return np.random.Generator(np.random.Philox(key=[seed, stream], counter=counter))
 
 

@@ -55,4 +55,6 @@ def load(path: Path) -> State | None:
 
 def counters(state: State) -> dict[str, Any]:
     """The state without its tensors, for the report."""
-    return {f.name: getattr(state, f.name) for f in fields(state) if f.name not in ("moving", "best", "optimizer")}
+    return {
+        f.name: getattr(state, f.name) for f in fields(state) if f.name not in ("moving", "best", "optimizer")
+    }

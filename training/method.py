@@ -94,7 +94,7 @@ class Learner(nn.Module):
         for block in blocks[len(blocks) - n :]:
             block.requires_grad_(True)
         for name, module in self.encoder.named_children():
-            if isinstance(module, nn.LayerNorm) and "embed" not in name:
+            if isinstance(module, nn.LayerNorm) and not name.startswith("pre"):
                 module.requires_grad_(True)
         if self.is_cut:
             for i in range(len(blocks) - n):
@@ -111,7 +111,8 @@ class Learner(nn.Module):
             images = self.preprocess(shown.flatten(0, 1).to(self.device))  # [B, T, H, W] -> [B*T, 3, S, S]
         cls, tokens = self.backbone.embed(images)
         self.entering[0] = None
-        return cast(torch.Tensor, self.head(pool(cls, tokens, self.tiles.n_tiles)))  # [B, 2D] -> [B, C]
+        with torch.autocast(self.device.type, enabled=False):  # logits in full precision
+            return cast(torch.Tensor, self.head(pool(cls, tokens, self.tiles.n_tiles)))  # [B, 2D] -> [B, C]
 
     def _set_hidden(self, indices: Ints, epoch: int | None) -> torch.Tensor:
         """Puts cached hidden states [B*T, L, D] where the first moving block will find them; a blank image."""

@@ -7,7 +7,6 @@ metrics and both arms share the rows, so a gain is paired by construction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,14 +32,13 @@ class Estimate:
     reason: str = ""
 
 
-def cluster_weights(clusters: Ints, n_replicates: int, seed: int) -> Floats:
-    """[1 + B, N]: a row of ones, then B draws of the clusters (patients) with replacement."""
-    _, dense = np.unique(clusters, return_inverse=True)
-    n = int(dense.max()) + 1
+def cluster_draws(clusters: Ints, n_replicates: int, seed: int) -> NDArray[np.int32]:
+    """[1 + B, P] how often each cluster (patient) counts: a row of ones, then B draws with replacement."""
+    n = int(clusters.max()) + 1
     draws = np.random.Generator(np.random.Philox(key=seed)).multinomial(
         n, np.full(n, 1 / n), size=n_replicates
     )
-    return np.concatenate([np.ones((1, len(clusters))), draws[:, dense].astype(np.float64)])
+    return np.concatenate([np.ones((1, n), np.int32), draws.astype(np.int32)])
 
 
 def auroc(targets: Floats, scores: Floats, weights: Floats) -> Floats:
@@ -78,14 +76,14 @@ def ece(targets: Floats, scores: Floats, weights: Floats) -> Floats:
     return np.asarray(np.abs(gap).sum(1) / weights.sum(1))
 
 
-def sensitivity(targets: Floats, scores: Floats, weights: Floats, threshold: float) -> Floats:
-    """[R] share of positives with a score at or above the threshold; NaN with no positive."""
-    return _mean((scores >= threshold).astype(np.float64), weights * targets)
+def sensitivity(targets: Floats, scores: Floats, weights: Floats, thresholds: Floats) -> Floats:
+    """[R] share of positives with a score at or above its threshold [N]; NaN with no positive."""
+    return _mean((scores >= thresholds).astype(np.float64), weights * targets)
 
 
-def specificity(targets: Floats, scores: Floats, weights: Floats, threshold: float) -> Floats:
-    """[R] share of negatives with a score below the threshold; NaN with no negative."""
-    return _mean((scores < threshold).astype(np.float64), weights * (1 - targets))
+def specificity(targets: Floats, scores: Floats, weights: Floats, thresholds: Floats) -> Floats:
+    """[R] share of negatives with a score below its threshold [N]; NaN with no negative."""
+    return _mean((scores < thresholds).astype(np.float64), weights * (1 - targets))
 
 
 def operating_point(targets: Floats, scores: Floats) -> float | None:
@@ -100,19 +98,17 @@ def operating_point(targets: Floats, scores: Floats) -> float | None:
     return float(candidates[youden.argmax()])
 
 
-def all_metrics(
-    targets: Floats, scores: Floats, weights: Floats, threshold: float | None
-) -> Mapping[str, Floats]:
-    """Every metric of one label and one arm, each [R]. Needs at least one study."""
+def all_metrics(targets: Floats, scores: Floats, weights: Floats, thresholds: Floats) -> dict[str, Floats]:
+    """Every metric of one label and one arm, each [R]. Without thresholds (NaN) no sensitivity and specificity."""
     found = {
         "auroc": auroc(targets, scores, weights),
         "auprc": auprc(targets, scores, weights),
         "brier": brier(targets, scores, weights),
         "ece": ece(targets, scores, weights),
     }
-    if threshold is not None:
-        found["sensitivity"] = sensitivity(targets, scores, weights, threshold)
-        found["specificity"] = specificity(targets, scores, weights, threshold)
+    if np.isfinite(thresholds).all():
+        found["sensitivity"] = sensitivity(targets, scores, weights, thresholds)
+        found["specificity"] = specificity(targets, scores, weights, thresholds)
     return found
 
 
@@ -160,9 +156,9 @@ def cramers_v(a: NDArray[np.str_], b: NDArray[np.str_]) -> float | None:
 
 
 def _mean(values: Floats, weights: Floats) -> Floats:
+    """[R] weighted means of values [N] under weights [R, N]; NaN where all weights are 0."""
     total = weights.sum(1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((weights @ values) / np.where(total > 0, total, np.nan))
+    return np.asarray((weights * values).sum(1) / np.where(total > 0, total, np.nan))
 
 
 def _sorted_groups(scores: Floats) -> tuple[Ints, Ints]:

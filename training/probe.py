@@ -89,7 +89,9 @@ def fit_probe(
         head = Head(mean, std, matrix, bias)
         logits = head.logits(features[judged])
         cost = cross_entropy(logits, truth[judged], is_exclusive)
-        log(step, {"tune/loss": cost, "probe/strength": strength, **_aurocs(logits, truth[judged])})
+        auroc = macro(metrics.auroc, logits, truth[judged])
+        values = {"tune/loss": cost, "probe/strength": strength}
+        log(step, values if auroc is None else {**values, "tune/auroc": auroc})
         if best is None or cost < best[0] - 1e-9:
             best = (cost, head)
     assert best is not None
@@ -108,23 +110,20 @@ def cross_entropy(logits: Floats, truth: Floats, is_exclusive: bool) -> float:
     return float((np.logaddexp(0, z) - y * z).mean())
 
 
-def macro_auroc(logits: Floats, truth: Floats) -> float | None:
-    """Mean AUROC over the outputs of which both classes are there; None where there is none."""
+def macro(metric: Callable[[Floats, Floats, Floats], Floats], logits: Floats, truth: Floats) -> float | None:
+    """Mean of a metric over the outputs of which both classes are there; None where there is none."""
     found = []
     for c in range(truth.shape[1]):
         known = np.isfinite(truth[:, c])
         y = truth[known, c]
         if 0 < y.sum() < len(y):
-            found.append(float(metrics.auroc(y, logits[known, c], np.ones((1, len(y))))[0]))
+            found.append(float(metric(y, logits[known, c], np.ones((1, len(y))))[0]))
     return float(np.mean(found)) if found else None
 
 
-def _aurocs(logits: Floats, truth: Floats) -> dict[str, float]:
-    value = macro_auroc(logits, truth)
-    return {} if value is None else {"tune/auroc": value}
-
-
-def _solve(x: Floats, targets: Floats, weights: Floats, strength: float, is_exclusive: bool) -> tuple[Floats, Floats]:
+def _solve(
+    x: Floats, targets: Floats, weights: Floats, strength: float, is_exclusive: bool
+) -> tuple[Floats, Floats]:
     if is_exclusive:
         known = np.isfinite(targets).all(1)
         classes = targets[known].argmax(1)
@@ -144,13 +143,17 @@ def _solve(x: Floats, targets: Floats, weights: Floats, strength: float, is_excl
     return matrix, bias
 
 
-def _logistic(x: Floats, classes: Ints, weights: Floats, strength: float, n_classes: int) -> tuple[Floats, Floats]:
+def _logistic(
+    x: Floats, classes: Ints, weights: Floats, strength: float, n_classes: int
+) -> tuple[Floats, Floats]:
     """Softmax regression, [F, K] and [K]; a class that is not there gets a bias of -20."""
     from sklearn.linear_model import LogisticRegression
 
     matrix, bias = np.zeros((x.shape[1], n_classes)), np.full(n_classes, -20.0)
     there = np.unique(classes)
-    if len(there) < 2:  # refused before compute for whole train splits; the fold of one site may still come to it
+    if (
+        len(there) < 2
+    ):  # refused before compute for whole train splits; the fold of one site may still come to it
         return np.zeros((x.shape[1], n_classes)), np.zeros(n_classes)
     model = LogisticRegression(C=strength, max_iter=500, tol=1e-6).fit(x, classes, sample_weight=weights)
     slopes, offsets = model.coef_.T, model.intercept_

