@@ -133,9 +133,12 @@ def _reaching(
                 between = sentence[trigger.end : start]
                 if _reaches_forward(between, sentence[end:], kind, rules):
                     yield len(between.split()), kind
-            elif side == "after" and trigger.start >= end:
-                if _reaches_backward(sentence, mention, trigger, others, rules):
-                    yield len(sentence[end : trigger.start].split()), kind
+            elif (
+                side == "after"
+                and trigger.start >= end
+                and _reaches_backward(sentence, mention, trigger, others, rules)
+            ):
+                yield len(sentence[end : trigger.start].split()), kind
 
 
 def _reaches_forward(between: str, rest: str, kind: str, rules: Rules) -> bool:
