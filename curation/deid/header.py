@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from mmap import mmap
 from uuid import UUID
 
@@ -45,8 +45,8 @@ _MEMO_ENTRIES = 65536
 class Clean:
     """One object, cleaned: `header` is the dataset before its pixels, Explicit VR Little Endian, without file meta.
 
-    `transfer_syntax` is the source's. `pixels` counts in the source buffer; where the source was deflated, in
-    `inflated`. `identity` is restricted.
+    `transfer_syntax` is the source's. `pixels` counts in the source buffer; where the source is deflated, in
+    `part10.open_dataset(source).data`. `identity` is restricted.
     """
 
     header: bytes
@@ -60,7 +60,6 @@ class Clean:
     actions: tuple[tuple[str, str], ...]
     pixels: Pixels | None
     identity: Identity
-    inflated: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -70,6 +69,7 @@ class _Facts:
     charset: bytes = b""
     sop_class: bytes = b""
     study_date: bytes = b""
+    name: bytes = b""
     patient_id: bytes = b""
     issuer: bytes = b""
     birth_date: bytes = b""
@@ -84,6 +84,7 @@ _FACT_TAGS = {
     0x00080021: "study_date",
     0x00080022: "study_date",
     0x00080023: "study_date",
+    0x00100010: "name",
     0x00100020: "patient_id",
     0x00100021: "issuer",
     0x00100030: "birth_date",
@@ -136,6 +137,7 @@ def _clean(
         accession=accession,
         study_uid=text[0x0020000D],
         other=other,
+        patient_name=decode(facts.name.strip(b" \0"), walk.codecs) or "",
     )
     uid = walk.pseudonyms.uid
     return Clean(
@@ -150,7 +152,6 @@ def _clean(
         actions=tuple(dict.fromkeys(walk.log)),
         pixels=pixels,
         identity=identity,
-        inflated=bytes(dataset.data) if dataset.is_inflated else None,
     )
 
 
@@ -196,6 +197,8 @@ def _look_ahead(data: bytes | mmap, pos: int, end: int) -> _Facts:
     facts, budget = _Facts(), Budget()
     while pos < end:
         tag, _, start, length = part10.explicit_header(data, pos, end)
+        if tag >> 16 == 0x0004:  # a DICOMDIR: names and file names, and no object
+            raise Refused("unsupported_class")
         if tag > 0x00101010:
             break
         name = _FACT_TAGS.get(tag)
@@ -430,7 +433,7 @@ class _Walk:
         if vr == b"SQ" and isinstance(rule, Decision):
             content, pos = self.items(start, end, depth + 1, is_open=True)
             return self.sequence(rule, tag, content), pos
-        if vr not in (b"SQ", b"UN"):
+        if vr not in (b"SQ", b"UN", b"OB", b"OW"):  # OB, OW: an encapsulated icon
             raise Refused("malformed")
         self.note(tag)
         return b"", part10.skip_items(

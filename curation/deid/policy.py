@@ -233,7 +233,15 @@ def _short(decision: Decision) -> Decision | Act | None:
 
 
 FACTS = frozenset(
-    ["SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "PixelRepresentation"]
+    [
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "PixelRepresentation",
+    ]
 )
 """Attributes whose values the walk needs itself, for the length of the pixel data."""
 

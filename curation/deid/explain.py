@@ -1,0 +1,100 @@
+"""A policy told in sentences; `rwid deid --explain` prints them and docs/deidentification.md holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from curation.deid.policy import Decision, Policy, read_rows
+
+_DATES = {
+    "modified": "Dates are moved by one secret offset a patient, 365 to 3650 days back; intervals and times of day survive.",
+    "full": "Dates are kept.",
+    "removed": "Dates and times are removed, emptied or replaced by dummies, as the Basic Profile says.",
+}
+
+
+def sentences(policy: Policy) -> list[str]:
+    """The profile, every attribute that a rule names, what the VR decides for all others, and what is not done."""
+    return [
+        *_profile(policy),
+        *(
+            _attribute(d)
+            for d in policy.decisions
+            if not d.basis.startswith(("not in the table", "group lengths"))
+        ),
+        *_unregistered(policy),
+        *_defaults(policy),
+        *_classes(policy),
+        *_text(policy),
+    ]
+
+
+def _profile(policy: Policy) -> Iterator[str]:
+    profile = policy.profile
+    rows = {row["option"]: row for row in read_rows("options.csv")}
+    yield f"Profile {profile.name}: PS3.15 Annex E, edition {profile.edition}, Basic Application Confidentiality Profile."
+    for option in profile.options:
+        yield f"Option {rows[option]['code']}: {rows[option]['meaning']}."
+    for row in rows.values():
+        if row["available"] != "yes":
+            yield f"Not done by this release: {row['meaning']}, since it {row['why']}."
+    yield _DATES[profile.dates]
+    yield "UIDs that the standard does not register are replaced by keyed ones, the same in every file, item and delivery."
+    yield "Preamble, file meta information and everything after the pixel data are not copied but written anew or left out."
+    yield "BurnedInAnnotation is never set to NO; an object that says YES is withheld."
+
+
+def _attribute(decision: Decision) -> str:
+    vrs = " or ".join(vr.decode() for vr in decision.vrs)
+    harvest = "; what it says is looked for in the other values and in reports" if decision.harvest else ""
+    return f"{decision.log[0]} {decision.keyword} ({vrs}) is {decision.act.value}{harvest} [{decision.code}; {decision.basis}]."
+
+
+def _unregistered(policy: Policy) -> Iterator[str]:
+    known = {d.tag for d in policy.decisions}
+    for row in read_rows(f"ps315_{policy.profile.edition}.csv"):
+        tag = row["tag"]
+        if (
+            len(tag) == 8
+            and tag.isalnum()
+            and "x" not in tag
+            and tag != "PRIVATE"
+            and int(tag, 16) not in known
+        ):
+            if int(tag, 16) >> 16 >= 0x0008:
+                yield f"({tag[:4].lower()},{tag[4:].lower()}) {row['name']} is removed [X; not in the data dictionary in use]."
+    yield "Private attributes are removed [X; Basic Profile]."
+    yield "Curves (50xx,xxxx) and overlays (60xx,xxxx) are removed [X; group lengths, curves and overlays]."
+    yield "Attributes that the data dictionary does not list, or that stand under another VR than it lists, are removed."
+
+
+def _defaults(policy: Policy) -> Iterator[str]:
+    yield "Attributes that no rule above names, by value representation:"
+    for row in read_rows("vr.csv"):
+        count = sum(
+            d.vrs[-1].decode() == row["vr"] and d.basis.startswith("not in the table")
+            for d in policy.decisions
+        )
+        if count:
+            yield f"VR {row['vr']} ({count} attributes): {row['sentence']}"
+
+
+def _classes(policy: Policy) -> Iterator[str]:
+    for uid, sop_class in policy.classes.items():
+        if sop_class.is_released:
+            yield f"Released: {sop_class.name} ({uid})."
+    for uid, sop_class in policy.classes.items():
+        if not sop_class.is_released:
+            yield f"Withheld: {sop_class.name} ({uid}): {sop_class.why}."
+    yield "Withheld: every other SOP class, private ones included."
+
+
+def _text(policy: Policy) -> Iterator[str]:
+    yield "Report text: what the headers of the same person say (names in any order, ids, birth date, telephone numbers,"
+    yield "addresses, institutions, physicians) is replaced first, in any case, spelling of umlauts and punctuation."
+    yield "Report text: names after titles and labels, given names before surnames, e-mail, web and IP addresses, telephone"
+    yield "numbers, record and order numbers, postal addresses and institutions are replaced by a tag such as [NAME]."
+    if policy.profile.dates == "modified":
+        yield "Report text: dates are moved by the same offset as in the headers and written back in the same form."
+    yield "Report text: ages over 89 become `90 or over`; birth dates and dates without a year become [DATE]."
+    yield "Report text: where anything known of the person is still there after cleaning, the report is withheld."
