@@ -111,10 +111,10 @@ def test_closing_early_leaves_no_worker_and_no_thread() -> None:
 def test_workers_die_with_a_killed_parent() -> None:
     script = """
         import sys
-        from test_engine import map_items, say_pid_and_hang
+        from tests.curation.test_engine import map_items, say_pid_and_hang
         list(map_items(say_pid_and_hang, [sys.argv[1]], workers=1, deadline_s=60, memory_mib=400))
     """
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[2])
     said = Path(os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp")) / f"rwid-engine-{os.getpid()}"
     env = {**os.environ, "PYTHONPATH": here}
     parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), str(said)], env=env)

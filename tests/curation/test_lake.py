@@ -18,11 +18,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.curation.lake_rows import an_id, instance
 
 from curation import records
 from curation.lake import Lake, LakeError
 from curation.part import PartError
+from tests.curation.lake_rows import an_id, instance
 
 SITE = "st-elsewhere"
 
@@ -128,9 +128,15 @@ def test_a_part_writer_bounds_its_memory_by_starting_new_parts(
 
 
 def test_a_writer_that_fails_leaves_no_part(lake: Lake) -> None:
-    with pytest.raises(ZeroDivisionError), lake.part_writer("frames") as writer:
-        writer.write(frames("a", 5))
-        raise ZeroDivisionError
+    writer = lake.part_writer("frames")
+
+    def fail() -> None:
+        with writer:
+            writer.write(frames("a", 5))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert writer.parts == []
     assert not list(lake.root.rglob("*.parquet"))
 
@@ -239,7 +245,7 @@ def test_an_object_that_another_delivery_brought_meanwhile_stops_the_commit(lake
 
 COMMITTER = """
 import sys
-from test_lake import Lake, Path, patients, stage
+from tests.curation.test_lake import Lake, Path, patients, stage
 lake = Lake(Path(sys.argv[1]))
 for n in range(int(sys.argv[3])):
     lake.commit(stage(lake, f"{sys.argv[2]}-{n}", 1), patients)
@@ -248,7 +254,7 @@ for n in range(int(sys.argv[3])):
 
 
 def start_committer(root: Path, name: str, n: int) -> subprocess.Popen[str]:
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", COMMITTER, str(root), name, str(n)]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
 
