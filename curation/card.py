@@ -73,7 +73,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _attrition(steps: Sequence[Mapping[str, Any]], n: int) -> str:
-    rows, before = [], {}
+    rows: list[tuple[object, ...]] = []
+    before: dict[str, int] = {}
     for step in steps:
         counts = {unit: int(step[unit]) for unit in ("studies", "patients")}
         shown = []

@@ -155,7 +155,7 @@ def parse_spec(text: str, name: str = "cohort spec") -> CohortSpec:
         raise ConfigurationError(f"{name}: " + "; ".join(_sentence(e) for e in error.errors())) from None
 
 
-class _OneKeyLoader(yaml.SafeLoader):
+class _OneKeyLoader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML as data, where a key given twice is an error: the first would vanish in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -5,6 +5,7 @@ What belongs here: which rows go along, and the README. What does not: who is a 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,8 +41,13 @@ _ORDER: Mapping[str, str] = {
 
 
 def export_cohort(
-    lake: Lake, name_or_id: str, dst: Path, format: str = "parquet", *, frames: bool = False
-) -> Path:  # noqa: A002 - the contract's word
+    lake: Lake,
+    name_or_id: str,
+    dst: Path,
+    format: str = "parquet",  # noqa: A002 - the contract's word
+    *,
+    frames: bool = False,
+) -> Path:
     """Members with their studies, series, reports and findings as Parquet, and a README, in a new folder `dst`.
 
     frames: also `instances` and `frames`, so that pixels go along. Raises ConfigurationError for a format that is not there,
@@ -65,7 +71,8 @@ def export_cohort(
         classes = {name: records.TABLES[name] for name in ("members", *tables)}
         write_json(aside / "croissant.json", croissant(facts, aside, classes))
         (aside / "README.md").write_text(_readme(facts, classes), encoding="utf-8")
-    shutil.rmtree(dst.parent / ".building", ignore_errors=True)
+    with contextlib.suppress(OSError):  # another export may be building beside it
+        (dst.parent / ".building").rmdir()
     return dst
 
 

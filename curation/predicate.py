@@ -3,7 +3,7 @@
 What belongs here: what an expression may say and what the helpers mean. What does not: running it (attrition).
 
 An expression is one scalar expression over the columns of one view: no subquery, window, aggregate, star or parameter, and
-only functions of FUNCTIONS, which read nothing but their arguments and are the same on every run. The helpers
+only the functions of cohorts/functions.toml, which read nothing but their arguments and are the same on every run. The helpers
 (`has_finding('nodule')` and so on) become columns that attrition joins: `said:<finding>`, `event:<event>`, `days:<event>`.
 """
 
@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import json
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any, NoReturn
 
 import duckdb
@@ -22,20 +25,13 @@ from curation.finding import finding_name
 from curation.records import ConfigurationError
 from curation.view import quote_name
 
-FUNCTIONS = frozenset(
-    # operators as the parser names them
-    """ + - * / // % ** ^ & | << >> || ~~ !~~ ~~* !~~* ~~~ like_escape not_like_escape ilike_escape not_ilike_escape
-    abs ceil ceiling floor round trunc sign sqrt ln log10 log2 exp pow power greatest least isnan isfinite isinf
-    ifnull nullif coalesce if
-    lower upper trim ltrim rtrim length len substring substr left right replace concat concat_ws contains starts_with
-    ends_with prefix suffix position strpos regexp_matches regexp_full_match regexp_extract split_part
-    list_contains list_has array_contains list_has_any list_has_all array_has_any array_has_all list_value list_sort
-    list_position array_length
-    year month day quarter week dayofweek date_part date_diff datediff date_trunc date_add date_sub make_date
-    to_days to_months to_years
-    """.split()
-)
-"""Scalar functions and operators that an expression may call."""
+
+@functools.cache
+def allowed_functions() -> Mapping[str, tuple[str, ...]]:
+    """Kind to the functions and operators that an expression may call (cohorts/functions.toml)."""
+    text = (resources.files("curation") / "cohorts" / "functions.toml").read_text(encoding="utf-8")
+    return {kind: tuple(names) for kind, names in tomllib.loads(text).items()}
+
 
 HELPERS: Mapping[str, str] = {
     "has_finding": "coalesce({said} % 3 = 0, false)",
@@ -214,18 +210,19 @@ def _resolve(scope: Scope, node: Any, key: str, text: str, asked: _Asked) -> Any
         name = str(node["function_name"]).lower()
         if scope.helpers and name in HELPERS:
             return _helper(scope, name, node, key, text, asked)
-        if (
-            name not in FUNCTIONS
-            or node["filter"]
-            or node["distinct"]
-            or node["order_bys"]["orders"]
-            or node["schema"]
-        ):
-            allowed = {f for f in FUNCTIONS if f.isidentifier()} | (set(HELPERS) if scope.helpers else set())
-            close = difflib.get_close_matches(name, allowed, n=3)
-            hint = f"did you mean {' or '.join(close)}" if close else "the list is in docs/cohorts.md"
-            _wrong(key, text, f"the function {name} is not allowed; {hint}")
+        _check_function(scope, name, node, key, text)
     return {k: _resolve(scope, v, key, text, asked) for k, v in node.items()}
+
+
+def _check_function(scope: Scope, name: str, node: Mapping[str, Any], key: str, text: str) -> None:
+    allowed = {f for names in allowed_functions().values() for f in names}
+    is_plain = not (node["filter"] or node["distinct"] or node["order_bys"]["orders"] or node["schema"])
+    if name in allowed and is_plain:
+        return
+    names = [f for f in allowed if f.isidentifier()] + (list(HELPERS) if scope.helpers else [])
+    close = difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.7)
+    hint = f"did you mean {' or '.join(close)}" if close else "the list is in docs/cohorts.md"
+    _wrong(key, text, f"the function {name} is not allowed; {hint}")
 
 
 def _check_column(scope: Scope, names: list[str], key: str, text: str) -> None:
