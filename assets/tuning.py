@@ -1,0 +1,193 @@
+"""Runs: tuning in a process of its own, and what it found out. Wiring only: the loop is training.tune's work.
+
+Tuning is a child through Dagster Pipes: it outlives a reload of this code, dies with its run, resumes on retry, and its
+reports become observations. What does not belong here: torch, which only the child loads.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.errors import DagsterPipesExecutionError
+from dagster._core.pipes.context import PipesMessageHandler
+from dagster_pipes import PipesParams
+
+from assets.guarded import guarded
+from assets.leash import leashed
+from assets.metadata import read_verdicts, run_facts
+from assets.partitions import runs
+from assets.resources import Progress, RwidHome
+
+OBSERVE_EVERY_S = 2.0
+"""Reports that come faster than this are not all observed; those that end an epoch are."""
+
+
+class TuneConfig(dg.Config):
+    """What to tune. Empty: the spec that lies in the run's folder."""
+
+    spec: str = ""
+    """Name of a recipe, or the path of a YAML file."""
+    text: str = ""
+    """The YAML itself, which then counts instead."""
+    overrides: list[str] = []
+    """`key.sub=value`, as --set takes them."""
+    cohort: str = ""
+    """Name or id of a cohort; empty: the one that the spec names."""
+
+
+@dg.asset(
+    group_name="model",
+    partitions_def=runs,
+    deps=[dg.AssetDep("cohort_tokens", partition_mapping=dg.AllPartitionMapping())],
+    kinds={"pytorch"},
+    pool="gpu",
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=5),
+    description="A foundation model tuned on one cohort: a run folder with curves, predictions, weights and report.",
+)
+def tuned_model(
+    context: dg.AssetExecutionContext,
+    rwid: RwidHome,
+    config: TuneConfig,
+    progress: dg.ResourceParam[Progress],
+) -> dg.MaterializeResult:
+    """Tunes, or goes on where an earlier attempt was stopped."""
+    started = time.monotonic()
+    lake = rwid.lake()
+    spec = guarded(_place_spec, rwid, context.partition_key, config)
+    log = spec.with_name("log.txt")
+    client = dg.PipesSubprocessClient(message_reader=_Reports(_observer(context, progress)))
+    command = leashed([sys.executable, "-m", "training", str(spec), "--lake", str(lake.root)], log)
+    try:
+        client.run(context=context, command=command)
+    except DagsterPipesExecutionError as error:
+        told = _last_line(log)
+        # what training itself gave up will not go better a second time; what was killed goes on
+        raise dg.Failure(
+            f"{error} {told}", allow_retries=not _gave_up(lake.root, context.partition_key, error)
+        ) from None
+    return dg.MaterializeResult(
+        metadata=guarded(run_facts, lake, context.partition_key)
+        | {"seconds": round(time.monotonic() - started, 2)},
+        data_version=dg.DataVersion(context.partition_key),
+    )
+
+
+def _gave_up(lake_root: Path, run_id: str, error: Exception) -> bool:
+    from training.runs import RunFolder
+
+    status = (RunFolder(lake_root, run_id).read_json("status.json") or {}).get("status")
+    return status in ("failed", "stopped") or "code 2" in str(error)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _place_spec(rwid: RwidHome, run_id: str, config: TuneConfig) -> Path:
+    """The run folder's spec.json; written from the config where one is given. Refuses a spec of another run."""
+    import training.spec
+    from training.runs import RunFolder
+    from training.spec import load_spec, parse_spec
+
+    folder = RunFolder(rwid.lake().root, run_id)
+    path = folder.path / "spec.json"
+    if not (config.text or config.spec):
+        if not path.is_file():
+            raise dg.Failure(
+                f"Run '{run_id}' has no spec. Launch it with rwid tune SPEC.", allow_retries=False
+            )
+        return path
+    places = rwid.settings().places
+    overrides = [*config.overrides, *([f"cohort={config.cohort}"] if config.cohort else [])]
+    if config.text:
+        import yaml
+
+        spec = parse_spec(yaml.safe_load(config.text), overrides)
+    else:
+        spec = load_spec(config.spec, overrides, [places.recipes])
+    from curation.cohort import find_cohort
+
+    cohort_id = find_cohort(rwid.lake(), spec.cohort).name
+    if training.spec.run_id(spec, cohort_id) != run_id:
+        raise dg.Failure(
+            f"The spec is not that of run '{run_id}'; it was changed since.", allow_retries=False
+        )
+    folder.write_json("spec.json", spec.model_copy(update={"cohort": cohort_id}).model_dump(mode="json"))
+    return path
+
+
+class _Reports(dg.PipesTempFileMessageReader):
+    """Hands the child's custom messages on as they come, not when it has ended."""
+
+    def __init__(self, tell: Callable[[Mapping[str, Any]], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    @contextmanager
+    def read_messages(self, handler: PipesMessageHandler) -> Iterator[PipesParams]:
+        passed_on = handler.handle_message
+
+        def handle(message: Any) -> None:
+            if message["method"] == "report_custom_message":
+                self._tell(message["params"]["payload"])
+            else:
+                passed_on(message)
+
+        handler.handle_message = handle  # type: ignore[method-assign]
+        with super().read_messages(handler) as params:
+            yield params
+
+
+def _observer(context: dg.AssetExecutionContext, progress: Progress) -> Callable[[Mapping[str, Any]], None]:
+    last: dict[str, Any] = {"at": 0.0, "epoch": None}
+
+    def tell(facts: Mapping[str, Any]) -> None:
+        progress.report(facts)
+        now, epoch = time.monotonic(), facts.get("epoch")
+        if now - last["at"] < OBSERVE_EVERY_S and epoch == last["epoch"]:
+            return
+        last.update(at=now, epoch=epoch)
+        plain = {name: value for name, value in facts.items() if isinstance(value, str | int | float)}
+        context.log_event(
+            dg.AssetObservation(context.asset_key, partition=context.partition_key, metadata=plain)
+        )
+
+    return tell
+
+
+TUNED_IS_BETTER = dg.AssetCheckSpec(
+    "tuned_is_better",
+    asset="evaluation",
+    description="Wherever it was judged, the gain's whole 95 % interval lies above zero.",
+)
+REPORT_IS_COMPLETE = dg.AssetCheckSpec(
+    "report_is_complete", asset="evaluation", description="No line of the report is missing."
+)
+
+
+@dg.asset(
+    group_name="model",
+    partitions_def=runs,
+    deps=["tuned_model"],
+    kinds={"python"},
+    check_specs=[TUNED_IS_BETTER, REPORT_IS_COMPLETE],
+    description="Tuned beside untuned, per site always: metrics with intervals, subgroups, calibration, verdict.",
+)
+def evaluation(
+    context: dg.AssetExecutionContext, rwid: RwidHome
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Reads the finished run folder and shows its metrics and its verdict."""
+    found = guarded(read_verdicts, rwid.lake(), context.partition_key)
+    yield dg.MaterializeResult(metadata=found.facts, data_version=dg.DataVersion(context.partition_key))
+    for check, passed, facts in (
+        (TUNED_IS_BETTER, found.is_better, {"verdict": found.sentence}),
+        (REPORT_IS_COMPLETE, not found.missing, {"missing": list(found.missing)}),
+    ):
+        yield dg.AssetCheckResult(
+            check_name=check.name, passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=facts
+        )
