@@ -44,6 +44,7 @@ class Device:
     contrast_agent: str = ""
     field_T: float = 1.5  # noqa: N815 - tesla is written T
     color: bool = False
+    signed: bool = False
     burned_in: str = ""
 
 
