@@ -218,8 +218,7 @@ class Selection:
         n_rules = len(self.plan.rules)
         total = self.con.execute(
             "SELECT (SELECT count(*) FROM studies), count(*), count(DISTINCT site) FROM patients WHERE n_studies > 0"
-        ).fetchone()
-        assert total is not None
+        ).fetchall()[0]
         self.steps.append(Step(0, "all studies", "start", *map(int, total)))
         # trailing ones of the mask = leading rules passed
         leading = (
@@ -271,8 +270,7 @@ class Selection:
         self.con.execute(f"CREATE OR REPLACE TEMP TABLE passed AS SELECT * FROM passed {condition}")
         row = self.con.execute(
             "SELECT count(*), count(DISTINCT patient_id), count(DISTINCT site) FROM passed"
-        ).fetchone()
-        assert row is not None
+        ).fetchall()[0]
         self.steps.append(Step(len(self.steps), name, kind, *map(int, row)))
 
     def _pick_series(self) -> None:
@@ -288,8 +286,8 @@ class Selection:
         sites = self.plan.spec.split.holdout_sites
         held = f"site IN ({', '.join(map(quote_text, sites))})" if sites else "false"
         both = f"person_id IN (SELECT person_id FROM passed WHERE {held}) AND NOT ({held})"
-        row = self.con.execute(f"SELECT count(*) FROM passed WHERE {both}").fetchone()
-        if row and row[0]:
+        row = self.con.execute(f"SELECT count(*) FROM passed WHERE {both}").fetchall()[0]
+        if row[0]:
             self._narrow("not the same person at a held-out site", "person", f"WHERE NOT ({both})")
 
     def _sample(self) -> None:

@@ -139,8 +139,7 @@ def _facts(
     """What cohort.json says."""
     counts = con.execute(
         "SELECT count(*), count(DISTINCT patient_id), count(DISTINCT site) FROM frozen"
-    ).fetchone()
-    assert counts is not None
+    ).fetchall()[0]
     of_split = dict(con.execute("SELECT split, count(*) FROM frozen GROUP BY split").fetchall())
     splits = (*SPLITS, HOLDOUT) if spec.split.holdout_sites else SPLITS
     return {

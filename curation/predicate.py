@@ -144,11 +144,11 @@ def check_type(
     try:
         row = scope.con.execute(
             f"SELECT column_type FROM (DESCRIBE SELECT {expression.sql} AS value {relation})"
-        ).fetchone()
+        ).fetchall()[0]
     except duckdb.Error as error:
         # binding sees the spec and the schema, no data: its first line is safe to show
         _wrong(key, text, str(error).splitlines()[0])
-    kind = str(row[0]) if row else ""
+    kind = str(row[0])
     if kind.split("(")[0] not in kinds:
         _wrong(key, text, f"it gives {kind}, but must give {' or '.join(sorted(kinds)[:3])}")
     return kind
@@ -167,8 +167,8 @@ def _wrong(key: str, text: str, what: str) -> NoReturn:
 
 
 def _parse(scope: Scope, query: str, key: str, text: str) -> dict[str, Any]:
-    row = scope.con.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
-    tree = json.loads(row[0] if row else "{}")
+    row = scope.con.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0]
+    tree = json.loads(row[0])
     if tree.get("error", True):
         _wrong(key, text, f"DuckDB's parser says: {tree.get('error_message', 'not a SELECT')}")
     if len(tree["statements"]) != 1 or tree["statements"][0]["node"]["type"] != "SELECT_NODE":
@@ -253,13 +253,13 @@ def _helper(scope: Scope, name: str, node: Mapping[str, Any], key: str, text: st
 
 
 def _to_sql(scope: Scope, expression: Any) -> str:
-    row = scope.con.execute("SELECT json_serialize_sql('SELECT 1')").fetchone()
-    statement = copy.deepcopy(json.loads(row[0] if row else "{}")["statements"][0])
+    row = scope.con.execute("SELECT json_serialize_sql('SELECT 1')").fetchall()[0]
+    statement = copy.deepcopy(json.loads(row[0])["statements"][0])
     statement["node"]["select_list"] = [expression]
     return _deserialize(scope, statement).removeprefix("SELECT ")
 
 
 def _deserialize(scope: Scope, statement: Mapping[str, Any]) -> str:
     tree = json.dumps({"error": False, "statements": [statement]})
-    row = scope.con.execute("SELECT json_deserialize_sql(?::JSON)", [tree]).fetchone()
-    return str(row[0]) if row else ""
+    row = scope.con.execute("SELECT json_deserialize_sql(?::JSON)", [tree]).fetchall()[0]
+    return str(row[0])
