@@ -54,15 +54,10 @@ def _unregistered(policy: Policy) -> Iterator[str]:
     known = {d.tag for d in policy.decisions}
     for row in read_rows(f"ps315_{policy.profile.edition}.csv"):
         tag = row["tag"]
-        if (
-            len(tag) == 8
-            and tag.isalnum()
-            and "x" not in tag
-            and tag != "PRIVATE"
-            and int(tag, 16) not in known
-        ):
-            if int(tag, 16) >> 16 >= 0x0008:
-                yield f"({tag[:4].lower()},{tag[4:].lower()}) {row['name']} is removed [X; not in the data dictionary in use]."
+        if tag == "PRIVATE" or "x" in tag or tag < "0008" or int(tag, 16) in known:
+            continue
+        name = f"({tag[:4].lower()},{tag[4:].lower()}) {row['name']}"
+        yield f"{name} is removed [X; not in the data dictionary in use]."
     yield "Private attributes are removed [X; Basic Profile]."
     yield "Curves (50xx,xxxx) and overlays (60xx,xxxx) are removed [X; group lengths, curves and overlays]."
     yield "Attributes that the data dictionary does not list, or that stand under another VR than it lists, are removed."

@@ -60,6 +60,7 @@ class Clean:
     actions: tuple[tuple[str, str], ...]
     pixels: Pixels | None
     identity: Identity
+    n_frames: int = 1
 
 
 @dataclass(slots=True)
@@ -152,6 +153,7 @@ def _clean(
         actions=tuple(dict.fromkeys(walk.log)),
         pixels=pixels,
         identity=identity,
+        n_frames=_number(walk.values, "NumberOfFrames", 1),
     )
 
 
