@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from curation.records import ConfigurationError
@@ -9,7 +11,10 @@ from ui import formats, session
 from ui.catalog import LakeError
 from ui.dagster_client import DagsterClient
 
-st.set_page_config(page_title="rwid", page_icon=":material/radiology:", layout="wide")
+# a file of our own: an icon by name would have the browser ask another server for its picture
+_MARK = Path(__file__).with_name("mark.svg")
+st.set_page_config(page_title="rwid", page_icon=_MARK, layout="wide")
+st.logo(Path(__file__).with_name("wordmark.svg"), icon_image=_MARK, size="large")
 
 
 @st.cache_data(ttl=10, show_spinner=False)

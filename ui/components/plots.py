@@ -5,7 +5,7 @@ What belongs here: frames in, Altair charts out, drawn. What does not: asking fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import altair as alt
 import pandas as pd
@@ -25,51 +25,55 @@ def bars(
     frame = _rest_in_one(frame[[value, amount]].astype({value: str}), value, amount, limit)
     order = list(frame[value])
     base = alt.Chart(frame).encode(
-        y=alt.Y(
-            f"{value}:N", sort=order, title=None, axis=alt.Axis(labelLimit=150, ticks=False, domain=False)
-        ),
+        y=_rows(value, order),
         x=alt.X(
             f"{amount}:Q",
             title=None,
             axis=None,
             scale=alt.Scale(domain=[0, float(frame[amount].max() or 1) * 1.18]),
         ),
-        tooltip=[alt.Tooltip(f"{value}:N", title=title), alt.Tooltip(f"{amount}:Q", title=unit, format=",")],
+        tooltip=[
+            alt.Tooltip(f"{value}:N", title=title),
+            alt.Tooltip(f"{amount}:Q", title=unit, format=","),
+        ],
     )
     drawn = base.mark_bar(color=BAR, cornerRadiusEnd=3, height={"band": 0.72}) + base.mark_text(
         align="left", dx=5, color=_ink(), fontSize=12
     ).encode(text=alt.Text(f"{amount}:Q", format=","))
     top = f"{order[0]} has most" if order else "nothing yet"
     _draw(
-        drawn.properties(height=_ROW_PX * max(1, len(frame)), title=f"{title} ({unit})"),
+        drawn.properties(height=_ROW_PX * max(1, len(frame)), title=_title(f"{title} ({unit})")),
         f"{title}: {unit}; {top}",
     )
 
 
-def stacked(
-    frame: pd.DataFrame, value: str, amount: str, color: str, *, title: str, unit: str = "studies"
-) -> None:
-    """Horizontal bars split by a second column."""
-    order = list(frame.groupby(value)[amount].sum().sort_values(ascending=False).index.astype(str))
-    scale = alt.Scale(domain=list(SPLITS), range=list(SPLITS.values())) if color == "split" else alt.Undefined
-    present = [s for s in SPLITS if s in set(frame[color])]
-    if color == "split":
-        scale = alt.Scale(domain=present, range=[SPLITS[s] for s in present])
+def by_split(frame: pd.DataFrame, value: str, *, title: str) -> None:
+    """Horizontal bars of studies, each divided into splits; columns `value`, split and studies."""
+    summed = frame.astype({value: str}).groupby(value)["studies"].sum()
+    order = list(summed.index if _is_scale(summed.index) else summed.sort_values(ascending=False).index)
+    present = [s for s in SPLITS if s in set(frame["split"])]
+    rank = {s: n for n, s in enumerate(present)}
     drawn = (
-        alt.Chart(frame.astype({value: str}))
-        .mark_bar(cornerRadius=2, height={"band": 0.72})
+        alt.Chart(frame.astype({value: str}).assign(rank=frame["split"].map(rank)))
+        .mark_bar(height={"band": 0.72})
         .encode(
-            y=alt.Y(
-                f"{value}:N", sort=order, title=None, axis=alt.Axis(labelLimit=150, ticks=False, domain=False)
+            y=_rows(value, order),
+            x=alt.X(
+                "sum(studies):Q", title="studies", axis=alt.Axis(tickCount=5, tickMinStep=1, format="~s")
             ),
-            x=alt.X(f"sum({amount}):Q", title=unit, axis=alt.Axis(tickCount=5, format="~s", grid=True)),
-            color=alt.Color(f"{color}:N", scale=scale, legend=alt.Legend(orient="top", title=None)),
+            color=alt.Color(
+                "split:N",
+                scale=alt.Scale(domain=present, range=[SPLITS[s] for s in present]),
+                legend=_legend(),
+            ),
             order=alt.Order("rank:Q"),
-            tooltip=[f"{value}:N", f"{color}:N", alt.Tooltip(f"sum({amount}):Q", title=unit, format=",")],
+            tooltip=[f"{value}:N", "split:N", alt.Tooltip("sum(studies):Q", title="studies", format=",")],
         )
-        .transform_calculate(rank=f"indexof({present if color == 'split' else []!r}, datum.{color})")
     )
-    _draw(drawn.properties(height=_ROW_PX * max(1, len(order)) + 10, title=title), f"{title}, by {color}")
+    _draw(
+        drawn.properties(height=_ROW_PX * max(1, len(order)), title=_title(f"{title} (studies)")),
+        f"{title}: studies by split",
+    )
 
 
 def pick_bars(frame: pd.DataFrame, chosen: Sequence[str], *, title: str, key: str, on_pick: object) -> None:
@@ -78,12 +82,7 @@ def pick_bars(frame: pd.DataFrame, chosen: Sequence[str], *, title: str, key: st
     frame["is_on"] = frame["value"].isin(list(chosen)) | (not chosen)
     pick = alt.selection_point(name="pick", fields=["value"])
     base = alt.Chart(frame).encode(
-        y=alt.Y(
-            "value:N",
-            sort=list(frame["value"]),
-            title=None,
-            axis=alt.Axis(labelLimit=120, ticks=False, domain=False),
-        ),
+        y=_rows("value", list(frame["value"]), limit=120),
         x=alt.X(
             "studies:Q", axis=None, scale=alt.Scale(domain=[0, float(frame["studies"].max() or 1) * 1.3])
         ),
@@ -95,44 +94,44 @@ def pick_bars(frame: pd.DataFrame, chosen: Sequence[str], *, title: str, key: st
         + base.mark_text(align="left", dx=4, color=_ink(), fontSize=11).encode(
             text=alt.Text("studies:Q", format=",")
         )
-    ).properties(height=22 * max(1, len(frame)), title=title)
+    ).properties(height=22 * max(1, len(frame)), title=_title(title))
     st.altair_chart(
-        drawn, on_select=on_pick, key=key, alt=f"Studies by {title.lower()}; press a bar to filter"
+        _inner_height(drawn),
+        on_select=on_pick,
+        key=key,
+        alt=f"Studies by {title.lower()}; press a bar to filter",
     )  # type: ignore[arg-type]
 
 
 def attrition(frame: pd.DataFrame) -> None:
     """What each rule left of the studies, from top to bottom, and how many it took away; columns rule and studies."""
     frame = frame.reset_index(drop=True)
-    frame["removed"] = -frame["studies"].diff().fillna(0)
+    frame["removed"] = -frame["studies"].diff().fillna(0).astype(int)
+    frame["before"] = frame["studies"] + frame["removed"]
     frame["label"] = [
         f"{left:,}" + (f"   −{gone:,}" if gone else "")
-        for left, gone in zip(frame["studies"], frame["removed"].astype(int), strict=True)
+        for left, gone in zip(frame["studies"], frame["removed"], strict=True)
     ]
     base = alt.Chart(frame).encode(
-        y=alt.Y("rule:N", sort=None, title=None, axis=alt.Axis(labelLimit=260, ticks=False, domain=False)),
+        y=_rows("rule", list(frame["rule"]), limit=280),
         tooltip=[
             alt.Tooltip("rule:N"),
             alt.Tooltip("studies:Q", format=",", title="studies left"),
             alt.Tooltip("removed:Q", format=",", title="taken out"),
         ],
     )
-    most = float(frame["studies"].max() or 1)
-    left = base.mark_bar(color=BAR, cornerRadiusEnd=3, height={"band": 0.62}).encode(
-        x=alt.X("studies:Q", axis=None, scale=alt.Scale(domain=[0, most * 1.25]))
+    scale = alt.Scale(domain=[0, float(frame["before"].max() or 1) * 1.25])
+    gone = base.mark_bar(color=LEFT_OUT, opacity=0.35, height={"band": 0.62}).encode(
+        x=alt.X("before:Q", axis=None, scale=scale)
     )
-    gone = (
-        base.mark_bar(color=LEFT_OUT, opacity=0.35, height={"band": 0.62})
-        .transform_calculate(before="datum.studies + datum.removed")
-        .encode(x="studies:Q", x2="before:Q")
+    left = base.mark_bar(color=BAR, height={"band": 0.62}).encode(
+        x=alt.X("studies:Q", axis=None, scale=scale)
     )
-    text = (
-        base.mark_text(align="left", dx=6, color=_ink(), fontSize=12)
-        .transform_calculate(before="datum.studies + datum.removed")
-        .encode(x="before:Q", text="label:N")
+    text = base.mark_text(align="left", dx=6, color=_ink(), fontSize=12).encode(
+        x=alt.X("before:Q", axis=None, scale=scale), text="label:N"
     )
     _draw(
-        (gone + left + text).properties(height=36 * len(frame), title="Studies left after each rule"),
+        (gone + left + text).properties(height=36 * len(frame), title=_title("Studies left after each rule")),
         f"From {frame['studies'].iloc[0]:,} studies, {frame['studies'].iloc[-1]:,} are left after {len(frame) - 1} rules",
     )
 
@@ -149,16 +148,21 @@ def prevalence(frame: pd.DataFrame) -> None:
         .mark_point(filled=True, size=90, opacity=0.9)
         .encode(
             x=alt.X(
-                "share:Q", title="positive of known", axis=alt.Axis(format="%"), scale=alt.Scale(domainMin=0)
+                "share:Q",
+                title="positive of known",
+                axis=alt.Axis(format=".0%", tickCount=6),
+                scale=alt.Scale(domain=[0, max(0.05, float(summed["share"].max()))], nice=True),
             ),
             y=alt.Y("label:N", title=None, axis=alt.Axis(ticks=False, domain=False, grid=True)),
-            color=alt.Color("site:N", legend=alt.Legend(orient="top", title=None)),
+            color=alt.Color("site:N", legend=_legend()),
             shape=alt.Shape("site:N"),
             tooltip=["label:N", "site:N", alt.Tooltip("share:Q", format=".1%"), "known:Q", "positive:Q"],
         )
     )
     _draw(
-        drawn.properties(height=34 * summed["label"].nunique() + 30, title="Positive of known, by site"),
+        drawn.properties(
+            height=34 * summed["label"].nunique() + 30, title=_title("Positive of known, by site")
+        ),
         "Share of positive studies per label and site",
     )
 
@@ -172,11 +176,11 @@ def curves(frame: pd.DataFrame, names: Sequence[str], *, title: str) -> None:
         .encode(
             x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, format=",d", grid=False)),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
-            color=alt.Color("name:N", legend=alt.Legend(orient="top", title=None)),
+            color=alt.Color("name:N", legend=_legend()),
             tooltip=["name:N", alt.Tooltip("step:Q", format=","), alt.Tooltip("value:Q", format=".4f")],
         )
     )
-    _draw(drawn.properties(height=240, title=title), f"{title} by training step")
+    _draw(drawn.properties(height=240, title=_title(title)), f"{title} by training step")
 
 
 def intervals(
@@ -196,14 +200,9 @@ def intervals(
         alt.Scale(domain=arms, range=[ARMS[a] for a in arms]) if colour == "arm" else alt.Scale(domain=arms)
     )
     base = alt.Chart(frame).encode(
-        y=alt.Y(
-            f"{row}:N",
-            sort=order,
-            title=None,
-            axis=alt.Axis(labelLimit=180, ticks=False, domain=False, grid=True),
-        ),
+        y=_rows(row, order, limit=200, grid=True),
         yOffset=alt.YOffset(f"{colour}:N", sort=arms),
-        color=alt.Color(f"{colour}:N", scale=scale, legend=alt.Legend(orient="top", title=None)),
+        color=alt.Color(f"{colour}:N", scale=scale, legend=_legend()),
         tooltip=[
             f"{row}:N",
             f"{colour}:N",
@@ -215,11 +214,16 @@ def intervals(
     )
     rules = base.mark_rule(strokeWidth=2.5, strokeCap="round").encode(
         x=alt.X(
-            "low:Q", title=f"{metric} with 95 % interval", scale=alt.Scale(zero=False, nice=True, padding=12)
+            "low:Q",
+            title=f"{metric} with 95 % interval",
+            axis=alt.Axis(tickCount=7),
+            scale=alt.Scale(zero=False, nice=True, padding=12),
         ),
         x2="high:Q",
     )
-    dots = base.mark_point(filled=True, size=80, opacity=1).encode(x="value:Q")
+    dots = base.mark_point(filled=True, size=80, opacity=1).encode(
+        x="value:Q", shape=alt.Shape(f"{colour}:N", sort=arms, legend=None)
+    )
     layers = [rules, dots]
     if reference is not None:
         layers.insert(
@@ -230,12 +234,19 @@ def intervals(
         )
     height = (20 * len(arms) + 14) * max(1, len(order)) + 20
     _draw(
-        alt.layer(*layers).properties(height=height, title=title),
+        alt.layer(*layers).properties(height=height, title=_title(title)),
         f"{title}: {metric} with intervals, {len(order)} rows",
     )
 
 
+def _is_scale(values: Iterable[str]) -> bool:
+    """Whether values have an order of their own, as age bands have, which a reader expects to see."""
+    return any("–" in v for v in values)
+
+
 def _rest_in_one(frame: pd.DataFrame, value: str, amount: str, limit: int) -> pd.DataFrame:
+    if _is_scale(frame[value]):
+        return frame.sort_values(value)
     frame = frame.sort_values(amount, ascending=False, kind="stable").reset_index(drop=True)
     if len(frame) <= limit:
         return frame
@@ -245,9 +256,36 @@ def _rest_in_one(frame: pd.DataFrame, value: str, amount: str, limit: int) -> pd
     return pd.concat([frame.iloc[: limit - 1], rest], ignore_index=True)
 
 
+def _rows(field: str, order: Sequence[str], *, limit: int = 150, grid: bool = False) -> alt.Y:
+    return alt.Y(
+        f"{field}:N",
+        sort=list(order),
+        title=None,
+        axis=alt.Axis(
+            labelLimit=limit, labelPadding=6, labelColor=_ink(), ticks=False, domain=False, grid=grid
+        ),
+    )
+
+
+def _legend() -> alt.Legend:
+    return alt.Legend(orient="top", title=None, offset=6, padding=0)
+
+
+def _title(text: str) -> alt.TitleParams:
+    return alt.TitleParams(text, anchor="start", frame="bounds", offset=10)
+
+
 def _ink() -> str:
     return "#C9D2DB" if st.context.theme.type == "dark" else "#3B4855"
 
 
 def _draw(chart: alt.Chart | alt.LayerChart, said: str) -> None:
-    st.altair_chart(chart, alt=said)
+    st.altair_chart(_inner_height(chart), alt=said)
+
+
+def _inner_height(chart: alt.Chart | alt.LayerChart) -> alt.Chart | alt.LayerChart:
+    """Height counts the rows alone: title, legend and axis come on top of it, so that rows never overlap."""
+    return chart.properties(
+        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
+        padding={"left": 2, "right": 6, "top": 2, "bottom": 0},
+    )

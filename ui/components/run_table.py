@@ -63,9 +63,7 @@ def run_table(runs: Sequence[dict[str, Any]], metrics: pd.DataFrame, *, key: str
         key=key,
         columns={
             "name": st.column_config.TextColumn("Run"),
-            "status": st.column_config.MultiselectColumn(
-                "Status", options=STATES, color=_COLORS, width="small"
-            ),
+            "status": st.column_config.MultiselectColumn("Status", options=STATES, color=_COLORS),
             "task": "Labels",
             "method": "Method",
             "model": "Model",

@@ -70,13 +70,13 @@ head.facts(
 tabs = dict(zip(TABS, st.tabs(TABS, key="tab", on_change="rerun", bind="query-params"), strict=True))
 
 if tabs["Who is in it"].open:
-    with tabs["Who is in it"], st.grid(3, min_column_width=290, gap="medium"):
+    with tabs["Who is in it"], st.grid(3, min_column_width=260, gap="medium"):
         for facet, name in (
             ("modality", "Modality"), ("sex", "Sex"), ("age_band", "Age, years"), ("site", "Site"), ("manufacturer", "Manufacturer"),
             ("body_part", "Body part"),
         ):  # fmt: skip
             with st.container(border=True, height="stretch"):
-                plots.stacked(catalog.composition(cohort_id, facet), "value", "studies", "split", title=name)
+                plots.by_split(catalog.composition(cohort_id, facet), "value", title=name)
 
 if tabs["Attrition"].open:
     with tabs["Attrition"]:
@@ -88,7 +88,7 @@ if tabs["Splits and labels"].open:
             "Split by patient: nobody is in two splits. A patient's place never changes when the lake grows."
         )
         with st.container(border=True):
-            plots.stacked(splits, "site", "studies", "split", title="Studies per site and split")
+            plots.by_split(splits, "site", title="Sites")
         for column, name in (("labels", "Labels"), ("covariates", "Covariates")):
             found = catalog.prevalence(cohort_id, column)
             if found.empty:

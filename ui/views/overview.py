@@ -50,7 +50,7 @@ head.facts(
     },
 )
 
-with st.grid(3, min_column_width=290, gap="medium"):
+with st.grid(3, min_column_width=260, gap="medium"):
     for facet, title in (("modality", "Modality"), ("site", "Site"), ("body_part", "Body part")):
         with st.container(border=True, height="stretch"):
             plots.bars(catalog.studies_by(facet), facet, "studies", title=title, limit=8)
