@@ -89,7 +89,8 @@ def decode(
     """Stored values of one frame; colour JPEG comes as RGB.
 
     `reduce` n gives an image of ceil(rows / 2**n) by ceil(columns / 2**n): the wavelet's low-pass where the payload
-    allows, else block means; never above or below the range of the whole image. `shape` and `dtype` are checked
+    allows (centred on the first pixel of a block, half a block off its mean), else block means; never above or below
+    the range of the whole image. `shape` and `dtype` are checked
     against the whole image where given. Raises ValueError where they differ or the codec is unknown.
     """
     stream = bytes(payload)
@@ -186,7 +187,7 @@ def iter_payloads(
     if pixels is None:
         return
     layout = read_layout(clean.header, _FLOATS.get(pixels.keyword))
-    source = open_dataset(data).data if clean.transfer_syntax == DEFLATED_LITTLE else data
+    source: Source = open_dataset(data).data if clean.transfer_syntax == DEFLATED_LITTLE else data
     if pixels.offset + pixels.length > len(source):
         raise Refused("truncated")
     if not pixels.is_encapsulated:
@@ -297,7 +298,7 @@ def _native_frames(data: Source, clean: Clean, layout: Layout) -> Iterator[NDArr
         first, last = index * n_values * layout.bits_allocated, (index + 1) * n_values * layout.bits_allocated
         start, end = first // 8, ceil(last / 8)
         if is_swapped:
-            start, end = start // 2 * 2, min(ceil(end / 2) * 2, pixels.length)
+            start, end = start // 2 * 2, min(ceil(end / 2) * 2, len(data) - pixels.offset)
         raw = np.frombuffer(data[pixels.offset + start : pixels.offset + end], dtype=np.uint8)
         if is_swapped:
             raw = (

@@ -97,8 +97,7 @@ def take_instance(context: Context, path: Path) -> TakenInstance | Withheld:
         try:
             clean = clean_header(data, context.policy, context.pseudonyms, context.stamp.site)
             step = "pixels"
-            source = data if clean.inflated is None else clean.inflated
-            payloads = list(frames.iter_payloads(source, clean)) if clean.pixels else []
+            payloads = list(frames.iter_payloads(data, clean)) if clean.pixels else []
         except Refused as refusal:
             return Withheld(digest, step, refusal.reason)
         size = len(data)
