@@ -136,7 +136,7 @@ def _write_file(path: Path, lake: Lake, snapshot: Snapshot) -> None:
     )
     with duckdb.connect(path) as con:
         con.execute("BEGIN")
-        for statement in view.view_statements(lake.live_bodies(snapshot)):
+        for statement in (*view.macro_statements(), *view.view_statements(lake.live_bodies(snapshot))):
             con.execute(statement)
         for statement in view.comment_statements():
             con.execute(statement)

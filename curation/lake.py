@@ -185,37 +185,39 @@ class Lake:
         """The same views over one staged delivery alone, for checks before it is published."""
         return self._connect(self.part_list(part_list))
 
-    def view_bodies(self, parts: Mapping[str, Sequence[Part]]) -> dict[str, str]:
-        """The SELECT behind every view: absolute paths, folder tables as they are now."""
-        bodies = {}
+    def view_bodies(self, files: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """The SELECT behind every view, over the files that view_files names."""
+        return {table: view.view_body(table, files[table]) for table in records.TABLES}
+
+    def view_files(self, parts: Mapping[str, Sequence[Part]]) -> dict[str, list[str]]:
+        """Table to absolute paths of the Parquet files to read, folder tables as they are now.
+
+        Files of another release may lack a column: then an empty file with all columns comes first, and what
+        is missing reads as NULL.
+        """
+        files = {}
         for table in records.TABLES:
             if table in records.FOLDERS:
                 found = [str(p) for p in sorted(self.root.glob(records.FOLDERS[table][1]))]
-                bodies[table] = self._mixed(table, found) if found else view.view_body(table, [])
-                continue
-            of_table = parts.get(table, ())
-            found = [str(self.root / part.path) for part in of_table]
-            is_old = any(part.schema_version != records.SCHEMA_VERSION for part in of_table)
-            bodies[table] = self._mixed(table, found) if is_old else view.view_body(table, found)
-        return bodies
+                is_mixed = bool(found)
+            else:
+                found = [str(self.root / part.path) for part in parts.get(table, ())]
+                is_mixed = any(p.schema_version != records.SCHEMA_VERSION for p in parts.get(table, ()))
+            files[table] = [str(self._placeholder(table)), *found] if is_mixed else found
+        return files
 
     def live_bodies(self, snapshot: Snapshot) -> dict[str, str]:
         """As view_bodies, but folder tables follow what cohorts and runs write later."""
-        bodies = self.view_bodies(self.parts(snapshot))
+        files = self.view_files(self.parts(snapshot))
         for table, (_, pattern) in records.FOLDERS.items():
             # DuckDB refuses a pattern that matches nothing: this one also matches the placeholder in catalog/
             name = Path(pattern).name
-            bodies[table] = self._mixed(table, [str(self.root / "[cr]*" / "*" / name)])
-        return bodies
-
-    def _mixed(self, table: str, files: list[str]) -> str:
-        # files of another release may lack a column: the placeholder has them all, and the missing become
-        # NULL
-        return view.view_body(table, [str(self._placeholder(table)), *files], union_by_name=True)
+            files[table] = [str(self._placeholder(table)), str(self.root / "[cr]*" / "*" / name)]
+        return self.view_bodies(files)
 
     def _placeholder(self, table: str) -> Path:
         """An empty Parquet file with all columns of the table; made where missing."""
-        folder = self.root / "catalog" / f"empty-{records.SCHEMA_VERSION}"
+        folder = self.root / "catalog" / f"{view.PLACEHOLDERS}-{records.SCHEMA_VERSION}"
         name = Path(records.FOLDERS[table][1]).name if table in records.FOLDERS else f"{table}.parquet"
         path = folder / name
         if not path.exists():
@@ -226,7 +228,8 @@ class Lake:
     def _connect(self, parts: Mapping[str, Sequence[Part]]) -> Connection:
         con = duckdb.connect()
         con.execute("SET TimeZone = 'UTC'")
-        for statement in view.view_statements(self.view_bodies(parts)):
+        bodies = self.view_bodies(self.view_files(parts))
+        for statement in (*view.macro_statements(), *view.view_statements(bodies)):
             con.execute(statement)
         return con
 

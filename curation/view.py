@@ -8,6 +8,7 @@ What belongs here: CREATE VIEW, COMMENT ON and CREATE MACRO as text, for DuckDB.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -50,24 +51,34 @@ def quote_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def view_body(table: str, files: Sequence[str], *, union_by_name: bool = False) -> str:
+PLACEHOLDERS = "empty"
+"""Folder of files without rows but with every column; see view_body."""
+
+
+def view_body(table: str, files: Sequence[str]) -> str:
     """SELECT with exactly the table's columns and types; no file: a typed SELECT without rows.
 
-    union_by_name opens every file when the view is bound: only for files of different columns.
+    Where the first file is a placeholder, the others may lack columns, and all are opened when the view is
+    bound; otherwise the first file speaks for all.
     """
     schema = records.schema_of(records.TABLES[table])
     if not files:
         columns = (f"CAST(NULL AS {sql_type(f.type)}) AS {quote_name(f.name)}" for f in schema)
         return f"SELECT {', '.join(columns)} WHERE false"
     columns = (f"CAST({quote_name(f.name)} AS {sql_type(f.type)}) AS {quote_name(f.name)}" for f in schema)
-    option = ", union_by_name = true" if union_by_name else ""
+    is_mixed = Path(files[0]).parent.name.startswith(PLACEHOLDERS)
+    option = ", union_by_name = true" if is_mixed else ""
     return f"SELECT {', '.join(columns)} FROM read_parquet([{', '.join(map(quote_text, files))}]{option})"
 
 
-def view_statements(bodies: Mapping[str, str]) -> Iterator[str]:
-    """CREATE statements for the macros and for one view a table."""
+def macro_statements() -> Iterator[str]:
+    """One CREATE MACRO a macro."""
     for head, body in MACROS.items():
         yield f"CREATE OR REPLACE MACRO {head} AS {body}"
+
+
+def view_statements(bodies: Mapping[str, str]) -> Iterator[str]:
+    """One CREATE VIEW a table."""
     for table, body in bodies.items():
         yield f"CREATE OR REPLACE VIEW {quote_name(table)} AS {body}"
 
