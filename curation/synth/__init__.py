@@ -4,6 +4,6 @@ What belongs here: making deliveries that look like what hospitals hand over. Wh
 """
 
 from curation.synth.dialect import SITES
-#from curation.synth.generate import Summary, generate
+from curation.synth.generate import Summary, generate
 
-__all__ = ["SITES"]
+__all__ = ["SITES", "Summary", "generate"]

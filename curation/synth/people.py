@@ -29,6 +29,16 @@ ASSESSED: Mapping[str, tuple[str, ...]] = {
 }
 """Which findings a kind of study can show."""
 
+LEXICON: Mapping[str, str] = {
+    "nodule": "nodule",
+    "effusion": "pleural_effusion",
+    "emphysema": "emphysema",
+    "fibrosis": "fibrosis",
+    "lesion": "brain_lesion",
+    "mass": "breast_mass",
+}
+"""What a finding is called in reports' labels and in the truth: its name in curation/findings."""
+
 HAZARD = {"nodule": 0.9, "effusion": 0.7, "emphysema": 0.5, "fibrosis": 0.6, "lesion": 0.9, "mass": 0.4}
 """Log hazard ratio of death a finding."""
 
@@ -109,12 +119,15 @@ def _disease(rng: np.random.Generator, prevalence: Mapping[str, float], kind: st
     )
 
 
-def _days_to_death(rng: np.random.Generator, age: float, disease: Disease) -> float:
-    """Exponential survival: the hazard doubles every 14 years of age and grows with what the picture shows."""
+def _days_to_death(rng: np.random.Generator, age: float, disease: Disease, alive_days: int) -> float:
+    """Exponential survival from the first study, and beyond `alive_days`, when the last one was taken.
+
+    The hazard doubles every 14 years of age and grows with what the picture shows.
+    """
     risk = sum(weight for finding, weight in HAZARD.items() if disease.has(finding))
     risk += 0.03 * disease.nodule_mm
     rate = 0.05 / 365 * np.exp(0.05 * (age - 62) + risk)
-    return float(max(3.0, min(rng.exponential(1 / rate), 20_000.0)))
+    return float(alive_days + max(3.0, min(rng.exponential(1 / rate), 20_000.0)))
 
 
 def _age(rng: np.random.Generator, index: int) -> float:
@@ -167,7 +180,7 @@ def make_person(seed: int, dialect: Dialect, profile: Profile, coiner: Coiner, i
         phone=coiner.number(dialect.phone),
         mother=coiner.name(dialect, with_middle=False),
         disease=disease,
-        days_to_death=_days_to_death(rng, age, disease),
+        days_to_death=_days_to_death(rng, age, disease, (studies[-1].day - studies[0].day).days),
         studies=studies,
     )
 
@@ -184,5 +197,5 @@ def visit_elsewhere(person: Person, stranger: Person) -> Person:
         address=person.address,
         mother=person.mother,
         disease=person.disease,
-        days_to_death=person.days_to_death,
+        days_to_death=person.days_to_death + SPAN_DAYS,
     )
