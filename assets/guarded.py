@@ -35,7 +35,7 @@ def guarded(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)
     except (ConfigurationError, LakeError, dg.Failure) as told:
         failure = {"description": str(told), "metadata": {"trouble": "configuration"}}
-    except Exception as error:  # noqa: BLE001 - any text may quote raw data; type and place are kept
+    except Exception as error:  # any text may quote raw data; type and place are kept
         failure = {
             "description": f"{type(error).__name__} at {place_of(error)}. Its text is withheld, for it may quote raw data.",
         }

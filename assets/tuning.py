@@ -15,6 +15,7 @@ import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError
 from dagster._core.pipes.context import PipesMessageHandler
 from dagster_pipes import PipesParams
+from pydantic import Field
 
 from assets.guarded import guarded
 from assets.leash import leashed
@@ -33,7 +34,7 @@ class TuneConfig(dg.Config):
     """Name of a recipe, or the path of a YAML file."""
     text: str = ""
     """The YAML itself, which then counts instead."""
-    overrides: list[str] = []
+    overrides: list[str] = Field(default_factory=list)
     """`key.sub=value`, as --set takes them."""
     cohort: str = ""
     """Name or id of a cohort; empty: the one that the spec names."""

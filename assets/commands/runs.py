@@ -1,0 +1,84 @@
+"""`rwid runs`: the runs there are, and what one found out."""
+
+from typing import Annotated, Any
+
+import typer
+
+from assets.console import Session, table, told
+
+app = typer.Typer(
+    help="Tuning runs: list them, show one.\n\nExample: rwid runs\n\nExample: rwid runs show 3f2a9c0d1e4b5a67",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+
+COLUMNS = ("run_id", "name", "cohort_id", "status", "method", "task", "device", "seconds", "verdict")
+
+
+@app.callback()
+def list_(context: typer.Context) -> None:
+    """Tuning runs: list them (rwid runs), show one (rwid runs show ID).
+
+    Example: rwid runs --json
+    """
+    if context.invoked_subcommand:
+        return
+    from training.runs import list_runs
+
+    session: Session = context.obj
+    found = []
+    for run in list_runs(session.settings().places.lake):
+        verdict = (run["report"] or {}).get("verdict")
+        found.append(
+            {name: run.get(name) for name in COLUMNS} | {"verdict": verdict, "progress": run.get("progress")}
+        )
+    rows = [[run[name] for name in COLUMNS] for run in found]
+    session.done({"runs": found}, table("", COLUMNS, rows))
+
+
+@app.command("show")
+def show(
+    context: typer.Context, run_id: Annotated[str, typer.Argument(help="As rwid runs lists it.")]
+) -> None:
+    """One run: status, verdict and metrics, per site always.
+
+    Example: rwid runs show 3f2a9c0d1e4b5a67
+    """
+    from assets.commands.tune import read
+
+    session: Session = context.obj
+    facts = read(session.settings().places.lake, run_id)
+    session.done(facts, *shown_metrics(facts))
+
+
+def shown_metrics(facts: dict[str, Any]) -> list[Any]:
+    """A run's headline metric per split and site, untuned beside tuned."""
+    cells: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in facts["metrics"]:
+        if row["name"] == "auroc":
+            cells.setdefault((row["split"], row["site"], row["label"]), {})[row["arm"]] = row
+    rows = [
+        (
+            split,
+            site,
+            label,
+            *(_estimate(cell.get(arm)) for arm in ("untuned", "tuned", "gain")),
+            _count(cell),
+        )
+        for (split, site, label), cell in cells.items()
+    ]
+    columns = ("split", "site", "label", "untuned", "tuned", "gain (95 % interval)", "studies")
+    title = f"Run {facts['run_id']} ({facts['status']}): AUROC"
+    return [table(title, columns, rows), facts["verdict"] or "No verdict yet."]
+
+
+def _estimate(row: dict[str, Any] | None) -> str:
+    if row is None or row["value"] is None:
+        return told(None)
+    if row["arm"] != "gain" or row["low"] is None:
+        return told(row["value"])
+    return f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+
+
+def _count(cell: dict[str, Any]) -> int | None:
+    return next((row["n"] for row in cell.values()), None)

@@ -1,0 +1,56 @@
+"""`rwid sites`: who delivers."""
+
+from typing import Annotated
+
+import typer
+
+from assets.console import Session, table
+
+app = typer.Typer(
+    help="Sites: list the known ones, add one.\n\n"
+    "Example: rwid sites add st-mary --country GB --continent Europe",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def list_(context: typer.Context) -> None:
+    """Sites: list the known ones (rwid sites), add one (rwid sites add NAME).
+
+    Example: rwid sites --json
+    """
+    if context.invoked_subcommand:
+        return
+    from curation.site import load_sites
+
+    session: Session = context.obj
+    found = [site.model_dump() for site in load_sites(session.settings().places).values()]
+    columns = ("name", "title", "country", "continent", "profile")
+    session.done({"sites": found}, table("", columns, [[site[name] for name in columns] for site in found]))
+
+
+@app.command("add")
+def add(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(help="Small letters, digits and '-': becomes a folder and a column value.")
+    ],
+    country: Annotated[str | None, typer.Option(help="ISO 3166-1 alpha-2, such as GB.")] = None,
+    continent: Annotated[str | None, typer.Option(help="Such as Europe.")] = None,
+    title: Annotated[str, typer.Option(help="How people call it.")] = "",
+    profile: Annotated[
+        str | None, typer.Option(help="De-identification profile, where not the home's.")
+    ] = None,
+) -> None:
+    """Make a site known to this home.
+
+    Example: rwid sites add st-mary --country GB --continent Europe --title "St Mary's"
+    """
+    from curation.settings import open_home
+    from curation.site import Site, add_site
+
+    session: Session = context.obj
+    site = Site(name=name, title=title, country=country, continent=continent, profile=profile)
+    path = add_site(open_home(session.settings()), site)
+    session.done({**site.model_dump(), "path": str(path)}, f"{name} is known: {path}")
