@@ -54,7 +54,7 @@ class _Others:
         with lake.connect() as con:
             con.execute("SET arrow_lossless_conversion = true")
             query = "SELECT instance_id, source_digest FROM instances WHERE delivery <> ? ORDER BY 1"
-            rows: pa.Table = con.execute(query, [delivery]).to_arrow_table()
+            rows: pa.Table = con.sql(query, params=[delivery]).to_arrow_table()
             query = "SELECT source_digest FROM reports WHERE delivery <> ?"
             self.reports = {digest for (digest,) in con.execute(query, [delivery]).fetchall()}
         ids = rows["instance_id"].combine_chunks()
