@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from curation import records
-from curation.catalog import publish
+from curation.catalog import fold
 from curation.lake import Lake, Snapshot
 from curation.site import Site
 from tests.curation.lake_rows import an_id, instance, row
@@ -105,26 +105,37 @@ def population() -> tuple[list[records.Instance], list[records.Finding], list[re
     return instances, findings, reports
 
 
-def deliver(lake: Lake, delivery: str, **tables: Iterable[Any]) -> Snapshot:
-    """Stages and publishes rows as one delivery."""
+def stage(lake: Lake, delivery: str, **tables: Iterable[Any]) -> str:
     parts = {
         table: [lake.write_part(table, records.to_table(records.DELIVERED[table], list(rows)))]
         for table, rows in tables.items()
     }
-    return publish(lake, {delivery: lake.stage(delivery, parts)}, SITES, bucket)
+    return lake.stage(delivery, parts)
 
 
-def tiny_lake(root: Path, **more: Iterable[Any]) -> Lake:
-    """The population as one delivery per site; `more` adds rows to the first site's delivery."""
+def deliver(lake: Lake, delivery: str, **tables: Iterable[Any]) -> Snapshot:
+    """Stages and publishes rows as one delivery."""
+    return commit(lake, {delivery: stage(lake, delivery, **tables)})
+
+
+def commit(lake: Lake, staged: dict[str, str]) -> Snapshot:
+    # what publish does, without the DuckDB file of views
+    return lake.commit(staged, lambda con: fold(con, SITES, bucket))
+
+
+def tiny_lake(root: Path) -> Lake:
+    """The population as one delivery per site, in one commit."""
     lake = Lake(root)
     instances, findings, reports = population()
-    for n, site in enumerate(SITES):
-        tables: dict[str, list[Any]] = {
-            "instances": [r for r in instances if r.site == site],
-            "findings": [r for r in findings if r.site == site],
-            "reports": [r for r in reports if r.site == site],
-        }
-        for table, rows in more.items() if n == 0 else ():
-            tables[table] = [*tables.get(table, []), *rows]
-        deliver(lake, f"{site}-1", **tables)
+    staged = {
+        f"{site}-1": stage(
+            lake,
+            f"{site}-1",
+            instances=[r for r in instances if r.site == site],
+            findings=[r for r in findings if r.site == site],
+            reports=[r for r in reports if r.site == site],
+        )
+        for site in SITES
+    }
+    commit(lake, staged)
     return lake

@@ -35,6 +35,13 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return tiny_lake(tmp_path_factory.mktemp("lake"))
 
 
+def copied(lake: Lake, root: Path) -> Lake:
+    """A copy to add deliveries to, without cohorts."""
+    for folder in ("data", "snapshots"):
+        shutil.copytree(lake.root / folder, root / folder)
+    return Lake(root)
+
+
 def spec(**given: Any) -> CohortSpec:
     facts = {
         "cohort": "chest",
@@ -297,8 +304,8 @@ def test_a_cohort_without_members_is_refused_with_its_attrition(lake: Lake) -> N
     assert not list((lake.root / "cohorts" / ".building").iterdir())
 
 
-def test_a_name_finds_the_newest_snapshot_and_then_the_last_build(tmp_path: Path) -> None:
-    lake = tiny_lake(tmp_path)
+def test_a_name_finds_the_newest_snapshot_and_then_the_last_build(lake: Lake, tmp_path: Path) -> None:
+    lake = copied(lake, tmp_path)
     first = build_cohort(lake, spec())
     deliver(lake, "late", instances=[film("new", "new", "north", delivery="late")])
     second = build_cohort(lake, spec())
@@ -369,8 +376,8 @@ def test_every_shipped_spec_loads_and_its_sql_holds(lake: Lake, name: str) -> No
     assert try_cohort(lake, loaded)["attrition"][0]["studies"] == len(population()[0])
 
 
-def test_growth_moves_nobody_to_another_split(tmp_path: Path) -> None:
-    lake = tiny_lake(tmp_path)
+def test_growth_moves_nobody_to_another_split(lake: Lake, tmp_path: Path) -> None:
+    lake = copied(lake, tmp_path)
     before = {m["study_id"]: m["split"] for m in members(build_cohort(lake, spec()))}
     more = [film(f"n{n}", f"n{n}", "south", delivery="late") for n in range(N_PATIENTS)]
     deliver(lake, "late", instances=more)
@@ -379,7 +386,7 @@ def test_growth_moves_nobody_to_another_split(tmp_path: Path) -> None:
     assert len(after) > len(before)
 
 
-def test_the_contracts_example_is_read_and_built(tmp_path: Path) -> None:
+def test_the_contracts_example_is_read_and_built(lake: Lake) -> None:
     text = """
 cohort: chest-ct-nodule
 purpose: lung nodule detection with emphysema as a confounder
@@ -398,6 +405,6 @@ sample: {per: patient, max: 50000, stratify: [site, sex]}
 split: {train: 0.7, tune: 0.1, test: 0.2, holdout_sites: [st-elsewhere]}
 min_cell: 11
 """
-    folder = build_cohort(tiny_lake(tmp_path), parse_spec(text))
+    folder = build_cohort(lake, parse_spec(text))
     assert {value(m, "nodule") for m in members(folder)} <= {0.0, 1.0}
     assert summary(folder)["studies"] > 0
