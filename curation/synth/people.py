@@ -186,7 +186,9 @@ def make_person(seed: int, dialect: Dialect, profile: Profile, coiner: Coiner, i
 
 
 def visit_elsewhere(person: Person, stranger: Person) -> Person:
-    """The same person at a second site: the stranger's numbers and studies there, the person's self."""
+    """The same person at a second site: the stranger's numbers and studies there, the person's self and day of death."""
+    first, last = stranger.studies[0].day, stranger.studies[-1].day
+    apart = (person.studies[0].day - first).days
     return replace(
         stranger,
         key=person.key,
@@ -197,5 +199,5 @@ def visit_elsewhere(person: Person, stranger: Person) -> Person:
         address=person.address,
         mother=person.mother,
         disease=person.disease,
-        days_to_death=person.days_to_death + SPAN_DAYS,
+        days_to_death=max(person.days_to_death + apart, (last - first).days + 3.0),
     )
