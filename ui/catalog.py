@@ -6,7 +6,6 @@ catalog is given the lake alone. Ids go in and come out as text; tables come out
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,6 +17,8 @@ from uuid import UUID
 import pandas as pd
 
 from curation.catalog import attach_file
+from curation.cohort_diff import diff_cohorts
+from curation.cohort_folder import cohort_folders, find_cohort, read_facts
 from curation.lake import Lake, LakeError, Snapshot
 from curation.records import ConfigurationError
 from training import runs as run_folders
@@ -345,7 +346,7 @@ class Catalog:
 
     def cohorts_of_study(self, study_id: str) -> list[str]:
         """Ids of the frozen cohorts that hold a study."""
-        files = self._files("cohorts/*/members.parquet")
+        files = [str(folder / "members.parquet") for folder in cohort_folders(self.lake)]
         if not files:
             return []
         found = self.rows(
@@ -370,23 +371,28 @@ class Catalog:
     # ---- cohorts -------------------------------------------------------------------------------------------------
 
     def cohorts(self) -> pd.DataFrame:
-        """Every frozen cohort: newest snapshot first, then by name."""
-        files = self._files("cohorts/*/cohort.parquet")
-        if not files:
+        """Every frozen cohort: newest snapshot first; of one snapshot, the one built last first."""
+        # read anew each time: cohorts appear without a new snapshot
+        built = {
+            folder.name: (folder / "cohort.json").stat().st_mtime_ns for folder in cohort_folders(self.lake)
+        }
+        if not built:
             return pd.DataFrame(
                 columns=["cohort_id", "name", "purpose", "snapshot", "studies", "patients", "sites"]
             )
-        return self.table("SELECT * FROM read_parquet(?) ORDER BY snapshot DESC, name, cohort_id", [files])
+        files = [str(self._cohort_folder(i) / "cohort.parquet") for i in built]
+        found = self.table("SELECT * FROM read_parquet(?)", [files])
+        found["built"] = found["cohort_id"].map(built)
+        return found.sort_values(["snapshot", "built"], ascending=False, ignore_index=True).drop(
+            columns="built"
+        )
 
     def cohort(self, name_or_id: str) -> dict[str, Any] | None:
-        """One cohort by id, or the newest by name, with its `manifest` (cohort.json); None where there is none."""
-        found = self.cohorts()
-        found = found[(found["cohort_id"] == name_or_id) | (found["name"] == name_or_id)]
-        if found.empty:
+        """One cohort (cohort.json) by id, or the newest by name; None where there is none."""
+        try:
+            return read_facts(find_cohort(self.lake, name_or_id))
+        except ConfigurationError:
             return None
-        row = {str(k): v for k, v in found.iloc[0].to_dict().items()}
-        manifest = self._text(self._cohort_folder(row["cohort_id"]) / "cohort.json")
-        return {**row, "manifest": json.loads(manifest) if manifest else {}}
 
     def composition(self, cohort_id: str, facet: str) -> pd.DataFrame:
         """Studies of a cohort per value of a facet and split."""
@@ -440,21 +446,10 @@ class Catalog:
             [self._members(cohort_id), n],
         )
 
-    def difference(self, before: str, after: str, limit: int = 500) -> dict[str, Any]:
-        """What changed from one cohort to another: counts of studies, and the studies that differ with split before and after."""
-        changes = self.table(
-            """WITH a AS (SELECT DISTINCT study_id, site, split FROM read_parquet(?)),
-                    b AS (SELECT DISTINCT study_id, site, split FROM read_parquet(?))
-               SELECT CASE WHEN a.study_id IS NULL THEN 'added' WHEN b.study_id IS NULL THEN 'removed' ELSE 'moved' END AS change,
-                      coalesce(a.study_id, b.study_id)::VARCHAR AS study_id, coalesce(a.site, b.site) AS site,
-                      a.split AS before, b.split AS after
-               FROM a FULL JOIN b USING (study_id)
-               WHERE a.split IS DISTINCT FROM b.split ORDER BY change, site, study_id""",
-            [self._members(before), self._members(after)],
-        )
-        counted = changes["change"].value_counts()
-        counts = {name: int(counted.get(name, 0)) for name in ("added", "removed", "moved")}
-        return {"counts": counts, "changes": changes.head(limit)}
+    def difference(self, before: str, after: str, limit: int = 500) -> tuple[dict[str, int], pd.DataFrame]:
+        """What changed from one cohort to another: counts of studies by kind of change, and the changes with their reasons."""
+        found = diff_cohorts(self.lake, before, after)
+        return found.counts, found.changes.slice(0, limit).to_pandas()
 
     def card(self, cohort_id: str) -> str | None:
         """The cohort's card in Markdown."""
@@ -477,10 +472,6 @@ class Catalog:
     def _members(self, cohort_id: str) -> list[str]:
         file = self._cohort_folder(cohort_id) / "members.parquet"
         return [str(file)] if file.is_file() else []
-
-    def _files(self, pattern: str) -> list[str]:
-        # read anew each time: cohorts and runs appear without a new snapshot
-        return [str(p) for p in sorted(self.lake.root.glob(pattern)) if _COHORT_ID.fullmatch(p.parent.name)]
 
     @staticmethod
     def _text(file: Path) -> str | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from curation.query import run_sql
 
+from curation.query import run_sql
 from curation.records import TABLES, schema_of
 
 MAX_ROWS = 10_000
@@ -24,10 +25,18 @@ def examples() -> dict[str, str]:
         return {title: str(entry["sql"]).strip() for title, entry in tomllib.load(file).items()}
 
 
-def ask(lake_root: Path, query: str, number: int | None) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Rows, and whether there were more than may be shown."""
+
+    frame: pd.DataFrame
+    is_cut: bool
+
+
+def ask(lake_root: Path, query: str, number: int | None) -> Answer:
     """The answer, at most MAX_ROWS rows, ids and binary as text. Raises QueryError where the query is refused or fails."""
     answer = run_sql(lake_root, query, number=number, max_rows=MAX_ROWS, timeout_s=TIMEOUT_S)
-    return _readable(answer).to_pandas()
+    return Answer(_readable(answer).to_pandas(), b"rwid.is_cut" in (answer.schema.metadata or {}))
 
 
 def tables() -> list[str]:
@@ -69,21 +78,9 @@ def as_parquet(answer: pd.DataFrame) -> bytes:
 
 
 def _readable(answer: pa.Table) -> pa.Table:
-    """UUIDs as text, other binary as hex: what a browser can show."""
+    """Binary as hex: what a browser can show."""
     for at, field in enumerate(answer.schema):
-        if field.type == pa.uuid():
-            import uuid
-
-            values = [
-                None if v is None else str(uuid.UUID(bytes=v) if isinstance(v, bytes) else v)
-                for v in answer[at].to_pylist()
-            ]
-            answer = answer.set_column(at, field.name, pa.array(values, pa.string()))
-        elif (
-            pa.types.is_binary(field.type)
-            or pa.types.is_large_binary(field.type)
-            or pa.types.is_fixed_size_binary(field.type)
-        ):
+        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
             values = [None if v is None else v.hex() for v in answer[at].to_pylist()]
             answer = answer.set_column(at, field.name, pa.array(values, pa.string()))
     return answer

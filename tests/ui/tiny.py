@@ -15,20 +15,38 @@ from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation import records
+from curation.cohort import CohortSpec, build_cohort, find_cohort
 from curation.frames import encode
 from curation.lake import Lake
 from training.runs import RunFolder
 
 POLICY, KEY, CODE = "research-2026c-tiny", "a1b2c3d4", "0.0-test"
 SITES = {"st-elsewhere": "DE", "charity-north": "CA"}
-COHORT, OLDER, RUN, LIVE_RUN = "c0ffee0000000001", "c0ffee0000000000", "abcdef0000000001", "abcdef0000000002"
+RUN, LIVE_RUN = "abcdef0000000001", "abcdef0000000002"
 REPORT = (
     "EXAM: CT chest of [NAME] on [DATE].\n\nFINDINGS: There is a nodule in the right upper lobe. No pleural effusion.\n\n"
     "IMPRESSION: Pulmonary nodule. Discussed with [NAME]."
 )
+
+
+CHEST = {
+    "cohort": "chest-nodule",
+    "purpose": "nodules on chest images",
+    "include": [{"name": "chest", "where": "body_part = 'CHEST'"}],
+    "exclude": [{"name": "children", "where": "age_years < 18"}],
+    "labels": {"nodule": "has_finding('nodule')"},
+    "covariates": {"emphysema": "has_finding('emphysema')"},
+    "split": {"train": 0.6, "tune": 0.2, "test": 0.2},
+}
+LEARNABLE = CHEST | {
+    "cohort": "learnable",
+    "labels": {"woman": "sex = 'F'"},
+    "split": {"train": 0.98, "tune": 0.01, "test": 0.01},
+}
+
+HOPELESS = CHEST | {"cohort": "hopeless", "labels": {"thorax": "body_part = 'CHEST'"}}
 
 
 def uid(*parts: Any) -> UUID:
@@ -45,7 +63,9 @@ def row(kind: type, /, **values: Any) -> Any:
         empty: Any = None
         if not field.nullable:
             empty = [] if pa.types.is_list(field.type) else b"" if pa.types.is_binary(field.type) else 0
-            empty = "" if pa.types.is_string(field.type) else False if pa.types.is_boolean(field.type) else empty
+            empty = (
+                "" if pa.types.is_string(field.type) else False if pa.types.is_boolean(field.type) else empty
+            )
         filled[f.name] = values.get(f.name, empty)
     return kind(**filled)
 
@@ -74,26 +94,56 @@ def build(home: Path) -> Lake:
                 delivery=f"{site}-2024-0{n + 1}", code_version=CODE)
             for i, reason in enumerate(["truncated", "identity_suspected", "truncated"])
         ]  # fmt: skip
-        parts = {t: [lake.write_part(t, records.to_table(records.TABLES[t], rows))] for t, rows in tables.items() if rows}
+        parts = {
+            t: [lake.write_part(t, records.to_table(records.TABLES[t], rows))]
+            for t, rows in tables.items()
+            if rows
+        }
         digest = lake.stage(f"{site}-2024-0{n + 1}", parts)
         lake.commit(
             {f"{site}-2024-0{n + 1}": digest},
             lambda _: {t: records.to_table(records.TABLES[t], rows) for t, rows in state.items()},
         )
-    lay_cohort(lake, OLDER, 1, state, {"st-elsewhere"})
-    lay_cohort(lake, COHORT, 2, state, set(SITES))
-    lay_run(lake, RUN, COHORT, "done", state)
-    lay_run(lake, LIVE_RUN, COHORT, "running", state)
+    for number in lake.numbers():
+        build_cohort(lake, CohortSpec.model_validate(CHEST), number)
+    for spec in (LEARNABLE, HOPELESS):
+        build_cohort(lake, CohortSpec.model_validate(spec))
+    for run_id, status in ((RUN, "done"), (LIVE_RUN, "running")):
+        lay_run(lake, run_id, find_cohort(lake, "chest-nodule").name, status, state)
     return lake
 
 
-def _patient(state: dict[str, list[Any]], tables: dict[str, list[Any]], site: str, country: str, n: int, delivery: str) -> None:
+def _patient(
+    state: dict[str, list[Any]], tables: dict[str, list[Any]], site: str, country: str, n: int, delivery: str
+) -> None:
     modality, body_part = [("CT", "CHEST"), ("CR", "CHEST"), ("US", "ABDOMEN")][n % 3]
     patient_id, study_id, series_id = uid(site, n), uid(site, n, "study"), uid(site, n, "series")
-    common = {"site": site, "delivery": delivery, "code_version": CODE, "patient_id": patient_id, "study_id": study_id}
-    common |= {"series_id": series_id, "modality": modality, "body_part": body_part, "policy_version": POLICY, "key_id": KEY}
-    common |= {"manufacturer": ["Acme", "Borealis"][n % 2], "model": f"M{n % 2}", "sex": "FM"[n % 2], "age_years": 30.0 + 9 * n}
-    common |= {"study_date": date(2024, 3, 1 + n), "split_bucket": 37 * n, "country": country, "continent": "Europe"}
+    common = {
+        "site": site,
+        "delivery": delivery,
+        "code_version": CODE,
+        "patient_id": patient_id,
+        "study_id": study_id,
+    }
+    common |= {
+        "series_id": series_id,
+        "modality": modality,
+        "body_part": body_part,
+        "policy_version": POLICY,
+        "key_id": KEY,
+    }
+    common |= {
+        "manufacturer": ["Acme", "Borealis"][n % 2],
+        "model": f"M{n % 2}",
+        "sex": "FM"[n % 2],
+        "age_years": 30.0 + 9 * n,
+    }
+    common |= {
+        "study_date": date(2024, 3, 1 + n),
+        "split_bucket": 165 * n,
+        "country": country,
+        "continent": "Europe",
+    }
     n_objects, n_frames = (8, 1) if modality == "CT" else (1, 6 if modality == "US" else 1)
     for at in range(n_objects):
         instance_id = uid(site, n, "instance", at)
@@ -124,10 +174,31 @@ def _patient(state: dict[str, list[Any]], tables: dict[str, list[Any]], site: st
             records.Report, **common, report_id=uid(site, n, "report"), language="en", text=text, n_redactions=3, source_digest=digest,
             sections=[{"name": "findings", "start": text.find("FINDINGS"), "end": len(text)}] if "FINDINGS" in text else [],
         ))  # fmt: skip
-        tables["deid_log"].append(row(records.DeidLog, **common, source_digest=digest, kind="report", report_id=uid(site, n, "report")))
+        tables["deid_log"].append(
+            row(
+                records.DeidLog,
+                **common,
+                source_digest=digest,
+                kind="report",
+                report_id=uid(site, n, "report"),
+            )
+        )
         for finding, assertion in (("nodule", "absent" if n % 2 else "present"), ("effusion", "absent")):
-            evidence = "No pleural effusion." if finding == "effusion" else "There is a nodule in the right upper lobe."
-            tables["findings"].append(row(records.Finding, **common, finding=finding, assertion=assertion, source="report", evidence=evidence))
+            evidence = (
+                "No pleural effusion."
+                if finding == "effusion"
+                else "There is a nodule in the right upper lobe."
+            )
+            tables["findings"].append(
+                row(
+                    records.Finding,
+                    **common,
+                    finding=finding,
+                    assertion=assertion,
+                    source="report",
+                    evidence=evidence,
+                )
+            )
     found = ["nodule"] if modality == "CT" and n % 2 == 0 else []
     state["studies"].append(row(
         records.Study, **common, modalities=[modality], n_series=1, n_instances=n_objects, bytes=9000 * n_objects,
@@ -140,41 +211,24 @@ def _patient(state: dict[str, list[Any]], tables: dict[str, list[Any]], site: st
     state["patients"].append(row(records.Patient, **common, birth_year=1970, n_studies=1))
 
 
-def lay_cohort(lake: Lake, cohort_id: str, snapshot: int, state: dict[str, list[Any]], sites: set[str]) -> None:
-    """A frozen cohort of every CT and X-ray of the sites."""
-    folder = lake.root / "cohorts" / cohort_id
-    folder.mkdir(parents=True)
-    used = [s for s in state["studies"] if s.site in sites and s.modality != "US"]
-    members = [
-        row(records.Member, cohort_id=cohort_id, study_id=s.study_id, patient_id=s.patient_id, site=s.site,
-            series_id=next(x.series_id for x in state["series"] if x.study_id == s.study_id),
-            split=("train", "train", "tune", "test")[n % 4],
-            labels=[{"name": "nodule", "value": float(bool(s.findings)) if s.has_report else None}],
-            covariates=[{"name": "effusion", "value": 0.0 if s.has_report else None}])
-        for n, s in enumerate(used)
-    ]  # fmt: skip
-    cohort = records.Cohort(cohort_id, "chest-nodule", "nodules on chest images", snapshot, len(used), len(used), len(sites), 1)
-    pq.write_table(records.to_table(records.Cohort, [cohort]), folder / "cohort.parquet")
-    pq.write_table(records.to_table(records.Member, members), folder / "members.parquet")
-    steps = [("all studies", 12, 12), ("include: chest", 8, 8), ("exclude: no images", len(used), len(used))]
-    pq.write_table(pa.table({"rule": [s[0] for s in steps], "studies": [s[1] for s in steps], "patients": [s[2] for s in steps],
-                             "sites": [len(sites)] * 3}), folder / "attrition.parquet")  # fmt: skip
-    spec = {"cohort": "chest-nodule", "purpose": "nodules on chest images", "labels": {"nodule": "has_finding('nodule')"}}
-    (folder / "cohort.json").write_text(json.dumps({"cohort_id": cohort_id, "spec": spec, "snapshot": snapshot}))
-    (folder / "card.md").write_text("# chest-nodule\n\nWho is in it, and who is not.\n")
-
-
 def lay_run(lake: Lake, run_id: str, cohort_id: str, status: str, state: dict[str, list[Any]]) -> None:
     """A run folder: the finished one with metrics, predictions and report, the running one half way."""
     folder = RunFolder(lake.root, run_id)
-    spec = {"name": f"nodule-{status}", "cohort": "chest-nodule", "model": {"id": "builtin:tiny-vit"}, "seed": 7}
+    spec = {
+        "name": f"nodule-{status}",
+        "cohort": "chest-nodule",
+        "model": {"id": "builtin:tiny-vit"},
+        "seed": 7,
+    }
     spec |= {"task": {"kind": "multilabel", "labels": ["nodule"]}, "method": {"kind": "cut", "blocks": 1}}
     folder.write_json("spec.json", spec)
     folder.write_run(records.Run(run_id, spec["name"], cohort_id, status, "builtin:tiny-vit", "cut", "multilabel",
                                  datetime(2026, 1, 2, 3, 4, tzinfo=UTC), 93.0, "cpu", 7))  # fmt: skip
     for step in range(1, 9):
         folder.log(step, step, {"loss": 1 / step, "val_loss": 1.2 / step})
-    folder.beat(status, progress=1.0 if status == "done" else 0.5, step=8, eta_s=12.0, message="epoch 8 of 16")
+    folder.beat(
+        status, progress=1.0 if status == "done" else 0.5, step=8, eta_s=12.0, message="epoch 8 of 16"
+    )
     if status != "done":
         return
     rows = []

@@ -80,7 +80,7 @@ if tabs["Who is in it"].open:
 
 if tabs["Attrition"].open:
     with tabs["Attrition"]:
-        attrition.show(catalog.attrition(cohort_id))
+        attrition.show(catalog.attrition(cohort_id), cohort.get("what_if", []))
 
 if tabs["Splits and labels"].open:
     with tabs["Splits and labels"]:
@@ -152,7 +152,7 @@ if tabs["SQL and card"].open:
     with tabs["SQL and card"]:
         st.markdown("**Its members in any DuckDB**")
         st.code(catalog.attach_statement(cohort), language="sql")
-        spec = cohort["manifest"].get("spec")
+        spec = cohort.get("spec")
         if spec:
             with st.expander("The spec", icon=":material/data_object:"):
                 st.code(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True), language="yaml")
@@ -181,11 +181,11 @@ if tabs["Versions"].open:
             )
         else:
             other = st.selectbox("Compare with", others, key="with", bind="query-params", width=320)
-            told = head_catalog.difference(other, cohort_id)
-            head.facts({k.capitalize(): formats.count(v) for k, v in told["counts"].items()})
-            if len(told["changes"]):
+            counts, changes = head_catalog.difference(other, cohort_id)
+            head.facts({name.capitalize(): formats.count(n) for name, n in counts.items()})
+            if len(changes):
                 tables.linked(
-                    told["changes"], ids="study_id", view="views/study.py", parameter="study", key="changed",
-                    columns={"change": "Change", "study_id": "Study", "site": "Site", "before": "Before", "after": "After"},
+                    changes, ids="study_id", view="views/study.py", parameter="study", key="changed",
+                    columns={"change": "Change", "study_id": "Study", "was": "Was", "now": "Now", "why": "Why"},
                     alt="Studies that differ between the two versions",
                 )  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import streamlit as st
-from curation.query import QueryError
 
+from curation.query import QueryError
 from ui import console, formats, session
 from ui.components import head
 
@@ -54,23 +54,23 @@ if query and query.strip():
     except QueryError as told:
         st.error(str(told), icon=":material/database_off:")
     else:
-        n = len(answer)
-        more = " (cut off: there are more)" if n >= console.MAX_ROWS else ""
+        n = len(answer.frame)
+        more = ", cut off: there are more" if answer.is_cut else ""
         st.caption(f"{formats.plural(n, 'row')}{more} in {formats.duration(time.monotonic() - started)}")
         st.dataframe(
-            answer, hide_index=True, height=min(560, 74 + 35 * max(1, n)), alt="Answer to the question"
+            answer.frame, hide_index=True, height=min(560, 74 + 35 * max(1, n)), alt="Answer to the question"
         )
         with st.container(horizontal=True):
             st.download_button(
                 "CSV",
-                console.as_csv(answer),
+                console.as_csv(answer.frame),
                 "rwid-answer.csv",
                 "text/csv",
                 on_click="ignore",
                 icon=":material/download:",
             )
             st.download_button(
-                "Parquet", console.as_parquet(answer), "rwid-answer.parquet", "application/vnd.apache.parquet", on_click="ignore",
+                "Parquet", console.as_parquet(answer.frame), "rwid-answer.parquet", "application/vnd.apache.parquet", on_click="ignore",
                 icon=":material/download:",
             )  # fmt: skip
 
