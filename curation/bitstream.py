@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from curation.part10 import JPEG, JPEG_2000, JPEG_LS, RLE, Source, fragments
 from curation.records import Refused
 
-_HTJ2K = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203))
 _LOSSY_SOF = (0xC0, 0xC1, 0xC2)
+_JPEG_END = b"\xff\xd9"
 _J2K_START = b"\xff\x4f\xff\x51"
 _COLOR = ("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT")
 
@@ -128,7 +128,10 @@ def decode_bitstream(stream: bytes, transfer_syntax: str, layout: Layout) -> NDA
 
 
 def check_announced(stream: bytes, transfer_syntax: str, layout: Layout) -> Announced:
-    """What the bitstream announces, once it agrees with the layout. Raises Refused."""
+    """What the bitstream announces, once it is whole and agrees with the layout. Raises Refused."""
+    if transfer_syntax not in JPEG_2000 and not stream.rstrip(b"\0\xff").endswith(_JPEG_END):
+        # without its end marker CharLS never comes back, and libjpeg fills up with grey
+        raise Refused("truncated")
     announced = _read_siz(stream) if transfer_syntax in JPEG_2000 else _read_sof(stream)
     if (announced.rows, announced.columns, announced.samples) != (
         layout.rows,
@@ -148,9 +151,9 @@ def is_lossy_jpeg(announced: Announced) -> bool:
 
 def _decode(stream: bytes, transfer_syntax: str, announced: Announced) -> NDArray[Any]:
     try:
-        if transfer_syntax in _HTJ2K:
-            decoded = imagecodecs.htj2k_decode(_codestream(stream))
-        elif transfer_syntax in JPEG_2000:
+        if (
+            transfer_syntax in JPEG_2000
+        ):  # HTJ2K as well: OpenJPH gives noise for a truncated stream, and says nothing
             decoded = imagecodecs.jpeg2k_decode(_codestream(stream), numthreads=1)
         elif announced.sof == 0xF7:
             decoded = imagecodecs.jpegls_decode(stream)
