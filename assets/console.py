@@ -22,6 +22,11 @@ LINE_EVERY_S = 10.0
 """Where standard error is no terminal, long work writes one line that often."""
 
 
+def _out() -> Console:
+    # a pipe or a file has no width of its own: wide enough that ids stay whole
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)
+
+
 @dataclass(frozen=True)
 class Session:
     """One call of the command: its home, and how it answers."""
@@ -29,7 +34,7 @@ class Session:
     home: Path | None = None
     is_json: bool = False
     err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
-    out: Console = field(default_factory=lambda: Console(highlight=False))
+    out: Console = field(default_factory=_out)
 
     def settings(self) -> Settings:
         """The settings of the home asked for. Raises ConfigurationError."""
@@ -88,7 +93,7 @@ class Bar:
             return
         now = time.monotonic()
         is_last = bool(total) and done >= total
-        if is_last or now - self._told_at.get(what, now - LINE_EVERY_S) >= LINE_EVERY_S:
+        if is_last or now - self._told_at.setdefault(what, now) >= LINE_EVERY_S:
             self._told_at[what] = now if not is_last else float("inf")
             self._console.print(f"  {what} {done}{f' of {total}' if total else ''} {note}".rstrip())
 

@@ -65,11 +65,7 @@ def tuned_model(
     try:
         client.run(context=context, command=command)
     except DagsterPipesExecutionError as error:
-        told = _last_line(log)
-        # what training itself gave up will not go better a second time; what was killed goes on
-        raise dg.Failure(
-            f"{error} {told}", allow_retries=not _gave_up(lake.root, context.partition_key, error)
-        ) from None
+        raise _failure(lake.root, context.partition_key, log, error) from None
     return dg.MaterializeResult(
         metadata=guarded(run_facts, lake, context.partition_key)
         | {"seconds": round(time.monotonic() - started, 2)},
@@ -77,11 +73,14 @@ def tuned_model(
     )
 
 
-def _gave_up(lake_root: Path, run_id: str, error: Exception) -> bool:
+def _failure(lake_root: Path, run_id: str, log: Path, error: DagsterPipesExecutionError) -> dg.Failure:
+    """What ended the child, in its own last words. What it gave up itself does not go better a second time."""
     from training.runs import RunFolder
 
+    if "code 2" in str(error):
+        return dg.Failure(_last_line(log), metadata={"trouble": "configuration"}, allow_retries=False)
     status = (RunFolder(lake_root, run_id).read_json("status.json") or {}).get("status")
-    return status in ("failed", "stopped") or "code 2" in str(error)
+    return dg.Failure(f"{error}. {_last_line(log)}", allow_retries=status not in ("failed", "stopped"))
 
 
 def _last_line(log: Path) -> str:
