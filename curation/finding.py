@@ -40,6 +40,7 @@ __all__ = [
 _SILENT = frozenset({"indication", "history", "technique", "comparison", "recommendation", "signature"})
 _RANK = {"addendum": 2, "impression": 2}
 _STRENGTH = {ABSENT: 0, UNCERTAIN: 1, PRESENT: 2}
+_TITLE_CHARS = 300
 _LABELS = {1.0: PRESENT, 0.0: ABSENT, -1.0: UNCERTAIN}
 
 Said = tuple[str, str, str]
@@ -63,6 +64,8 @@ class _Matcher:
     words: re.Pattern[str]
     not_words: re.Pattern[str]
     absent_words: re.Pattern[str]
+    context: re.Pattern[str]
+    context_words: re.Pattern[str]
 
 
 @functools.cache
@@ -96,11 +99,9 @@ def finding_name(label: str) -> str:
 
 @functools.cache
 def _matchers(language: str) -> Sequence[_Matcher]:
+    keys = ("words", "not_words", "absent_words", "context", "context_words")
     return [
-        _Matcher(
-            term.name,
-            *(any_of(words.get(key, ()), language) for key in ("words", "not_words", "absent_words")),
-        )
+        _Matcher(term.name, *(any_of(words.get(key, ()), language) for key in keys))
         for term in lexicon().values()
         if (words := term.phrases.get(language))
     ]
@@ -116,63 +117,96 @@ def find_findings(
     """
     if language not in languages():
         return []
+    found = list(sections) if sections is not None else find_sections(text)
+    reader = _Reader(text, fold(text), language, _in_context(text, found, language))
     best: dict[str, tuple[tuple[int, int], str, str]] = {}
-    for name, start, end in _asserting(text, sections):
-        for finding, assertion, evidence in _in_section(text, start, end, language):
+    for name, start, end in _asserting(found):
+        for finding, assertion, evidence in reader.read(start, end):
             weight = (_RANK.get(name, 1), _STRENGTH[assertion])
             if finding not in best or weight > best[finding][0]:
                 best[finding] = (weight, assertion, evidence)
     return [(finding, said[1], said[2]) for finding, said in sorted(best.items())]
 
 
-def _asserting(text: str, sections: Iterable[Mapping[str, Any]] | None) -> list[tuple[str, int, int]]:
+def _asserting(sections: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
     """Name, start and end of the sections that assert something."""
-    found = list(sections) if sections is not None else find_sections(text)
-    has_body = any(s["name"] in ("findings", "impression") for s in found)
+    has_body = any(s["name"] in ("findings", "impression") for s in sections)
     # before the first heading of a structured report stand title and question; elsewhere it is the report itself
     silent = _SILENT | {PREAMBLE} if has_body else _SILENT
-    spans = [(str(s["name"]), int(s["start"]), int(s["end"])) for s in found]
+    spans = [(str(s["name"]), int(s["start"]), int(s["end"])) for s in sections]
     return [s for s in spans if s[0] not in silent]
 
 
-def _in_section(text: str, start: int, end: int, language: str) -> list[Said]:
-    folded = fold(text)
-    mentions = _mentions(folded, start, end, language)
-    if not mentions:
-        return []
-    said: list[Said] = []
-    rules = rules_for(language)
-    for a, b in find_sentences(text, start, end, language):
-        inside = [(name, (s - a, e - a), states) for name, (s, e), states in mentions if a <= s and e <= b]
-        if not inside:
-            continue
-        sentence = folded[a:b]
-        triggers = find_triggers(sentence, rules)
-        spans = [span for _, span, _ in inside]
-        evidence = text[a:b]
-        for name, span, states in inside:
-            assertion = assess(sentence, span, spans, triggers, rules)
-            if states == ABSENT and assertion in (ABSENT, UNCERTAIN):
-                continue  # "the lungs are not clear" says that something is there, not what
-            if assertion is not None:
-                said.append((name, ABSENT if states == ABSENT else assertion, evidence))
-    return said
+def _in_context(text: str, sections: Sequence[Mapping[str, Any]], language: str) -> frozenset[str]:
+    """Findings whose organ the title or technique names: there their plain words ("no mass") mean them."""
+    spans = [(s["start"], s["end"]) for s in sections if s["name"] in (PREAMBLE, "technique")]
+    told = fold(" ".join(text[a : min(b, a + _TITLE_CHARS)] for a, b in spans))
+    return frozenset(m.name for m in _matchers(language) if m.context.search(told))
 
 
-def _mentions(folded: str, start: int, end: int, language: str) -> list[tuple[str, Span, str]]:
-    """Finding, span and whether its words state presence or absence, for every mention in a section."""
-    mentions: list[tuple[str, Span, str]] = []
-    for matcher in _matchers(language):
-        absent = [m.span() for m in matcher.absent_words.finditer(folded, start, end)]
-        mentions += [(matcher.name, span, ABSENT) for span in absent]
-        words = [m.span() for m in matcher.words.finditer(folded, start, end)]
-        if not words:
-            continue
-        masked = absent + [m.span() for m in matcher.not_words.finditer(folded, start, end)]
-        mentions += [
-            (matcher.name, w, PRESENT) for w in words if not any(m[0] < w[1] and w[0] < m[1] for m in masked)
-        ]
-    return mentions
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """One report being read."""
+
+    text: str
+    folded: str
+    language: str
+    in_context: frozenset[str]
+
+    def read(self, start: int, end: int) -> list[Said]:
+        """Everything a section says, mention by mention."""
+        mentions = self._mentions(start, end)
+        if not mentions:
+            return []
+        said: list[Said] = []
+        rules = rules_for(self.language)
+        for a, b in find_sentences(self.text, start, end, self.language):
+            inside = [
+                (name, (s - a, e - a), states) for name, (s, e), states in mentions if a <= s and e <= b
+            ]
+            if not inside:
+                continue
+            sentence = self.folded[a:b]
+            triggers = find_triggers(sentence, rules)
+            spans = [span for _, span, _ in inside]
+            for name, span, states in inside:
+                assertion = assess(sentence, span, spans, triggers, rules)
+                if states == ABSENT:
+                    # "the lungs are not clear" says that something is there, not what
+                    assertion = ABSENT if assertion == PRESENT else None
+                if assertion is not None:
+                    said.append((name, assertion, self.text[a:b]))
+        return said
+
+    def _mentions(self, start: int, end: int) -> list[tuple[str, Span, str]]:
+        """Finding, span and whether its words state presence or absence, for every mention in a section."""
+        matchers = _matchers(self.language)
+        claimed = {
+            m.name: self._spans(m.context_words, start, end) for m in matchers if m.name in self.in_context
+        }
+        mentions: list[tuple[str, Span, str]] = []
+        for matcher in matchers:
+            absent = self._spans(matcher.absent_words, start, end)
+            mentions += [(matcher.name, span, ABSENT) for span in absent]
+            words = self._spans(matcher.words, start, end)
+            own = claimed.get(matcher.name, [])
+            if not words and not own:
+                continue
+            masked = absent + self._spans(matcher.not_words, start, end)
+            if matcher.name not in claimed:
+                # in a report on the breast, "mass" is a mass of the breast and of nothing else
+                masked += [span for spans in claimed.values() for span in spans]
+            kept = [w for w in words if not _overlaps(w, masked)]
+            kept += [w for w in own if not _overlaps(w, kept)]
+            mentions += [(matcher.name, w, PRESENT) for w in kept]
+        return mentions
+
+    def _spans(self, pattern: re.Pattern[str], start: int, end: int) -> list[Span]:
+        return [m.span() for m in pattern.finditer(self.folded, start, end)]
+
+
+def _overlaps(span: Span, others: Sequence[Span]) -> bool:
+    return any(o[0] < span[1] and span[0] < o[1] for o in others)
 
 
 def findings_of(report: Report) -> list[Finding]:
