@@ -114,6 +114,7 @@ class Vocabulary:
     """Words and forms of descriptors that are known to be safe (rules/vocabulary.toml)."""
 
     words: frozenset[str]
+    connectors: frozenset[str]
     forms: re.Pattern[str]
     digits: re.Pattern[str]
 
@@ -124,7 +125,8 @@ def vocabulary() -> Vocabulary:
     book = tomllib.loads((RULES / "vocabulary.toml").read_text(encoding="utf-8"))
     words = frozenset(word.casefold() for group in book["words"].values() for word in group.split())
     forms = re.compile("|".join(f"(?:{form})" for form in book["forms"]), re.IGNORECASE)
-    return Vocabulary(words, forms, re.compile(book["digits"]))
+    connectors = frozenset(book["words"]["connectors"].split())
+    return Vocabulary(words, connectors, forms, re.compile(book["digits"]))
 
 
 _PIECE = re.compile(r"[^\W_]+(?:[.,][0-9]+)*[^\W_]*|[\W_]+")
@@ -151,8 +153,12 @@ def clean_words(text: str) -> str:
         if not (piece[0].isalnum()):
             gap = piece if len(piece) <= 3 else " "
         elif is_safe_word(piece, known):
-            out += [gap if out else "", piece]
+            out += [gap, piece]
             gap = " "
         else:
             gap = " "
-    return "".join(out)
+    while out and out[-1].casefold() in known.connectors:
+        del out[-2:]
+    while out and out[1].casefold() in known.connectors:
+        del out[:2]
+    return "".join(out[1:])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from curation.deid.actions import vocabulary
 from curation.deid.explicit import element
@@ -38,9 +39,14 @@ class Identity:
         return "Identity(restricted)"
 
 
+@cache
+def _charsets() -> dict[str, str]:
+    return {row["term"]: row["codec"] for row in read_rows("charsets.csv")}
+
+
 def codecs_of(charset: bytes) -> tuple[str, ...] | None:
     """Python codecs of a Specific Character Set; None where one of its values is not in the allow-list."""
-    known = {row["term"]: row["codec"] for row in read_rows("charsets.csv")}
+    known = _charsets()
     terms = [t.strip(b" \0").decode("ascii", "replace") for t in charset.split(b"\\")]
     codecs = [known.get(term) for term in terms]
     return None if None in codecs else tuple(c for c in codecs if c is not None)
@@ -120,7 +126,12 @@ def drop_naming(header: bytes, words: frozenset[bytes], policy: Policy) -> bytes
         )
         if vr == b"SQ" and tag not in _OWN:
             out.append(element(tag, vr, _drop_in_items(header[start:stop], words, policy)))
-        elif vr in _TEXT and tag not in _OWN and _names(header[start:stop], words, policy.by_vr[vr].get(tag)):
+        elif (
+            vr in _TEXT and tag not in _OWN and _names(header[start:stop], words, policy.by_vr[vr].get(tag))
+        ) or (
+            vr in (b"IS", b"DS")
+            and not words.isdisjoint(v.strip(b" \0") for v in header[start:stop].split(b"\\"))
+        ):
             out.append(element(tag, vr, b""))
         else:
             out.append(header[pos:stop])

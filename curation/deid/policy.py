@@ -104,10 +104,11 @@ class Policy:
     profile: Profile
     decisions: tuple[Decision, ...]
     by_vr: Mapping[bytes, Mapping[int, Decision]]
-    walk: Mapping[bytes, tuple[bool, dict[int, Decision | Act | None]]]
+    walk: Mapping[bytes, tuple[bool, dict[int, Decision | Act | int]]]
     classes: Mapping[str, SopClass]
     method: bytes
     memo: dict[tuple[Any, ...], bytes] = field(default_factory=dict, compare=False, repr=False)
+    persons: dict[tuple[Any, ...], object] = field(default_factory=dict, compare=False, repr=False)
 
     def explain(self) -> list[str]:
         """What happens, in sentences: the profile, then each attribute the rules name, then everything else."""
@@ -219,17 +220,22 @@ def compile_policy(profile: Profile) -> Policy:
         for row in read_rows("classes.csv")
     }
     version = _version(profile)
-    walk = {vr: (vr in LONG_VRS, {t: _short(d) for t, d in rules.items()}) for vr, rules in by_vr.items()}
+    walk = {vr: (vr in LONG_VRS, {t: _short(d, vr) for t, d in rules.items()}) for vr, rules in by_vr.items()}
     return Policy(version, profile, tuple(decisions), by_vr, walk, classes, _method(profile, version))
 
 
-def _short(decision: Decision) -> Decision | Act | None:
-    """For the walk's inner loop: None keeps as it is, NUMBER and CODE need their grammar only."""
+def _short(decision: Decision, vr: bytes) -> Decision | Act | int:
+    """For the walk's inner loop: the most bytes a kept value may have, NUMBER and CODE for their grammar."""
     if decision.fact or decision.harvest:
         return decision
     if decision.act is Act.KEEP:
-        return None
+        most = DicomDictionary[decision.tag][1].split("-")[-1].split(" ")[0]
+        return _WIDTH.get(vr, 1) * int(most) if most.isdigit() and vr in _WIDTH else 0xFFFFFFFE
     return decision.act if decision.act in (Act.NUMBER, Act.CODE) else decision
+
+
+_WIDTH = {b"US": 2, b"SS": 2, b"UL": 4, b"SL": 4, b"FL": 4, b"FD": 8, b"SV": 8, b"UV": 8, b"AT": 4}
+"""Bytes of one number: a value that is longer than its multiplicity allows is something else."""
 
 
 FACTS = frozenset(

@@ -1,0 +1,215 @@
+"""One value carried out: what the policy decided, done to one element of defined length.
+
+What belongs here: a function an Act, from an element's bytes to the element written (b"" where it is removed). What
+does not: lengths, nesting and order (walk), the changes themselves (actions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from pydicom._uid_dict import UID_dictionary
+
+from curation.deid import actions
+from curation.deid.explicit import element
+from curation.deid.identity import codecs_of, decode
+from curation.deid.policy import Act, Decision
+from curation.deid.pseudonyms import dicom_uid
+from curation.records import Refused
+
+if TYPE_CHECKING:
+    from curation.deid.walk import Walk
+
+NUMBER = b"0123456789+-.eE\\ \0"
+CODE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ \\\0"
+OBJECT_UIDS = frozenset({0x0020000D, 0x0020000E, 0x00080018})
+_TIME = b"0123456789.:-\\ \0"
+_REGISTERED_UIDS = frozenset(uid.encode() for uid in UID_dictionary)
+
+
+def keep(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """As it is."""
+    return b"" if len(raw) & 1 else element(tag, vr, raw)
+
+
+def number(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """As it is where it is numbers (IS, DS, and DA and DT under full dates)."""
+    if raw.strip(NUMBER):
+        walk.note(tag)
+        return b""
+    return element(tag, vr, raw)
+
+
+def time(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """As it is where it is a time of day."""
+    if raw.strip(_TIME):
+        walk.note(tag)
+        return element(tag, vr, b"")
+    return element(tag, vr, raw)
+
+
+def fact_code(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """A coded string."""
+    return code(walk, tag, vr, raw)
+
+
+def code(walk: Walk, tag: int, vr: bytes, raw: bytes) -> bytes:
+    """A coded string; one that breaks its grammar is reduced to safe words in upper case."""
+    if not raw.strip(CODE) and all(len(v.strip(b" \0")) <= 16 for v in raw.split(b"\\")):
+        return element(tag, vr, raw)
+    walk.log.append((f"({tag >> 16:04x},{tag & 0xFFFF:04x})", "C"))
+    if not raw.isascii():
+        return b""
+    words = [actions.clean_words(v).upper()[:16] for v in raw.decode("ascii").split("\\")]
+    value = "\\".join(words).encode()
+    return b"" if value.strip(CODE) or not value.strip(b"\\ ") else element(tag, vr, value)
+
+
+def plain(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """As it is where it is printable ASCII."""
+    text = raw.rstrip(b" \0")
+    if text.isascii() and text.decode("ascii").isprintable():
+        return element(tag, vr, text)
+    walk.note(tag)
+    return b""
+
+
+def drop(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """Removed."""
+    walk.log.append(rule.log)
+    return b""
+
+
+def empty(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """Of zero length."""
+    walk.log.append(rule.log)
+    return element(tag, vr, b"")
+
+
+def dummy(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """A dummy of the VR."""
+    walk.log.append(rule.log)
+    return element(tag, vr, actions.dummy(vr))
+
+
+def uid(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """Keyed UIDs for all that the standard does not register."""
+    if not depth and tag in OBJECT_UIDS:
+        walk.uids[tag] = raw
+    plain = raw.rstrip(b" \0")
+    if not plain:
+        return element(tag, vr, b"")
+    if plain in _REGISTERED_UIDS and tag not in OBJECT_UIDS:
+        return element(tag, vr, plain)
+    walk.log.append(rule.log)
+    parts = [
+        p if p in _REGISTERED_UIDS and tag not in OBJECT_UIDS
+        else dicom_uid(walk.pseudonyms.uid(p.strip(b" \0").decode("latin-1"))).encode() if p else b""
+        for p in plain.split(b"\\")
+    ]  # fmt: skip
+    return element(tag, vr, b"\\".join(parts))
+
+
+def date(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """Moved by the patient's offset."""
+    walk.log.append(rule.log)
+    key = (raw, walk.days, vr)
+    moved = walk.memo.get(key)
+    if moved is None:
+        shift = actions.shift_date if vr == b"DA" else actions.shift_datetime
+        moved = walk.memo[key] = shift(raw, walk.days)
+    return element(tag, vr, moved)
+
+
+def age(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """At most 90 years."""
+    walk.log.append((rule.log[0], "C"))
+    return element(tag, vr, actions.cap_age(raw))
+
+
+def words(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """Words of the safe vocabulary."""
+    walk.log.append(rule.log)
+    key = (raw, vr, walk.codecs)
+    cleaned = walk.memo.get(key)
+    if cleaned is None:
+        cleaned = walk.memo[key] = safe_words(walk, raw, vr)
+    return element(tag, vr, cleaned)
+
+
+def safe_words(walk: Walk, raw: bytes, vr: bytes) -> bytes:
+    """The safe words of a text value in its own character set; b"" where the bytes contradict that set."""
+    text = decode(raw.strip(b" \0"), walk.codecs)
+    if text is None or walk.codecs is None:
+        return b""
+    values = [text] if vr in (b"ST", b"LT", b"UT") else text.split("\\")
+    cleaned = "\\".join(actions.clean_words(v) for v in values)
+    if not cleaned.strip("\\"):
+        return b""
+    try:
+        return cleaned.encode(walk.codecs[0])
+    except UnicodeEncodeError:
+        return cleaned.encode("ascii", "ignore")
+
+
+def patient_name(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """The first letters of the pseudonym."""
+    walk.log.append(rule.log)
+    return element(tag, vr, b"" if depth else walk.patient_id.hex[:8].encode())
+
+
+def patient(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """The pseudonym."""
+    walk.log.append(rule.log)
+    return element(tag, vr, b"" if depth else str(walk.patient_id).encode())
+
+
+def birth_date(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """Moved, and not before 90 years before the study."""
+    walk.log.append(rule.log)
+    moved = b"" if depth else actions.birth_date(raw, walk.days, walk.facts.study_date, walk.facts.age)
+    return element(tag, vr, moved)
+
+
+def charset(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """As it is where every term is registered."""
+    # an item may name another set; then its text is read by the dataset's own, and dropped where that fails
+    return element(tag, vr, raw) if walk.codecs is not None and codecs_of(raw) is not None else b""
+
+
+def burned_in(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """NO stays, YES withholds the object."""
+    plain = raw.strip(b" \0")
+    if plain.upper() == b"YES":
+        raise Refused("identity_suspected")
+    return element(tag, vr, b"NO") if plain == b"NO" else b""
+
+
+def nothing(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """Removed; somebody else writes it, or nobody."""
+    return b""
+
+
+CARRY_OUT: Mapping[Act, Callable[[Walk, Decision, int, bytes, bytes, int], bytes]] = {
+    Act.KEEP: keep,
+    Act.NUMBER: number,
+    Act.CODE: fact_code,
+    Act.PLAIN: plain,
+    Act.DROP: drop,
+    Act.EMPTY: empty,
+    Act.DUMMY: dummy,
+    Act.UID: uid,
+    Act.DATE: date,
+    Act.TIME: time,
+    Act.AGE: age,
+    Act.WORDS: words,
+    Act.SEQUENCE: nothing,
+    Act.PATIENT_NAME: patient_name,
+    Act.PATIENT_ID: patient,
+    Act.BIRTH_DATE: birth_date,
+    Act.CHARSET: charset,
+    Act.CODED: nothing,
+    Act.BURNED_IN: burned_in,
+    Act.MARKER: nothing,
+}
