@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from curation.lake import LakeError
+from curation.pack import PackError
 from curation.records import ConfigurationError
 from training.runs import read_run
 from training.spec import load_spec
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except Diverged as error:
                 print(error, file=sys.stderr)  # noqa: T201
                 return EXIT_FAILED
-        except ConfigurationError as error:
+        except (ConfigurationError, PackError, LakeError) as error:
             print(error, file=sys.stderr)  # noqa: T201
             return EXIT_WRONG_USE
     facts = read_run(asked.lake, path.name)

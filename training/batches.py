@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation.lake import Lake
+from curation.pack import PACK_VERSION, PackRecipe, build_pack, open_pack
 from curation.records import ConfigurationError
 from training.spec import Input
 
@@ -35,19 +35,16 @@ _ORDER, _AUGMENT, _VIEW = 0, 1, 2
 class Tiles:
     """The tiles of one pack, uint8 [N members, T tiles, H, W], in memory: 5 GB hold 100,000 at 224 px."""
 
-    def __init__(self, pack: Path, n_members: int) -> None:
-        self.pack = pack
-        self.facts: dict[str, Any] = json.loads((pack / "pack.json").read_text())
-        recipe = self.facts["recipe"]
-        size, n_tiles = int(recipe["size"]), int(recipe["tiles_per_series"])
-        with pq.ParquetFile(pack / "tiles.parquet", memory_map=True) as file:
-            if file.metadata.num_rows != n_members * n_tiles:
-                raise ConfigurationError(
-                    f"Pack {pack.name} has {file.metadata.num_rows} tiles for {n_members} members of {n_tiles}: it is not "
-                    "this cohort's. Delete the pack's folder; it will be built again."
-                )
-            parts = [_bytes_of(file.read_row_group(g, ["tile"])) for g in range(file.num_row_groups)]
-        self.array: NDArray[np.uint8] = np.concatenate(parts).reshape(n_members, n_tiles, size, size)
+    def __init__(self, folder: Path, n_members: int) -> None:
+        pack = open_pack(folder)
+        self.folder, self.facts = folder, pack.facts
+        flat = np.concatenate([pack.tiles[group] for group in range(len(pack.tiles))])  # [N * T, H, W]
+        if len(flat) != n_members * pack.tiles_per_series:
+            raise ConfigurationError(
+                f"Pack {folder.name} has {len(flat)} tiles for {n_members} members: it is not this cohort's. Delete its "
+                "folder; it will be built again."
+            )
+        self.array: NDArray[np.uint8] = flat.reshape(n_members, pack.tiles_per_series, *flat.shape[1:])
 
     @property
     def size(self) -> int:
@@ -67,14 +64,19 @@ class Tiles:
 
 
 def find_pack(lake_root: Path, cohort: Path, seen: Input, progress: Callable[[int, int], None]) -> Path:
-    """The cohort's pack of that size and number of tiles, built where it is not there. progress(done, total)."""
-    for path in sorted((cohort / "packs").glob("*/pack.json")):
-        recipe = json.loads(path.read_text())["recipe"]
-        if (recipe["size"], recipe["tiles_per_series"]) == (seen.size, seen.tiles):
-            return path.parent
-    from curation.lake import Lake
-    from curation.pack import PackRecipe, build_pack
+    """The cohort's pack of that size and number of tiles, with or without text, built where it is not there.
 
+    progress(done, total) counts members. Raises PackError where frames are missing or do not decode.
+    """
+    for path in sorted((cohort / "packs").glob("*/pack.json")):
+        facts = json.loads(path.read_text())
+        recipe = facts["recipe"]
+        if (facts["pack_version"], recipe["size"], recipe["tiles_per_series"]) == (
+            PACK_VERSION,
+            seen.size,
+            seen.tiles,
+        ):
+            return path.parent
     recipe = PackRecipe(size=seen.size, tiles_per_series=seen.tiles, text=False)
     return build_pack(Lake(lake_root), cohort.name, recipe, progress=progress)
 
@@ -142,12 +144,3 @@ def _generator(*counters: int) -> np.random.Generator:
     seed, stream, *rest = counters
     counter = [0, 0, *[*rest, 0, 0][:2]]  # the low words count the draws
     return np.random.Generator(np.random.Philox(key=[seed, stream], counter=counter))
-
-
-def _bytes_of(table: pa.Table) -> NDArray[np.uint8]:
-    chunks = []
-    for chunk in table["tile"].chunks:
-        width = chunk.type.byte_width
-        values = np.frombuffer(chunk.buffers()[1], dtype=np.uint8)
-        chunks.append(values[chunk.offset * width : (chunk.offset + len(chunk)) * width])
-    return np.concatenate(chunks) if chunks else np.empty(0, np.uint8)

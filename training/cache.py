@@ -56,7 +56,7 @@ def frozen(
     cut = len(backbone.blocks()) - moving_blocks if moving_blocks else None
     facts = {
         "version": CACHE_VERSION,
-        "pack": tiles.facts,
+        "pack": tiles.facts["files"]["tiles.parquet"],
         "revision": backbone.revision,
         "preprocess": asdict(backbone.preprocess),
         "precision": precision,
@@ -65,7 +65,7 @@ def frozen(
         "seed": seed if cut is not None and views > 1 else None,
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    folder = tiles.pack / "cache" / key
+    folder = tiles.folder / "cache" / key
     if not folder.is_dir():
         _build(folder, facts, backbone, tiles, device, precision, progress)
     hidden = np.load(folder / "hidden.npy", mmap_mode="r") if cut is not None else None

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.cohort_folder import read_facts
+from curation.lake import Lake
 from curation.records import ConfigurationError, Metric, schema_of
 from curation.records import Study as StudyRow
 from training import metrics
-from training.examples import Examples, read_cohort_json
+from training.examples import Examples
 from training.spec import TuneSpec
 
 Floats = NDArray[np.float64]
@@ -101,7 +103,7 @@ def evaluate(
     found = Evidence()
     strata, notes = _strata(lake_root, examples, spec)
     found.items += notes
-    min_cell = max(spec.report.min_cell, int(read_cohort_json(examples.folder).get("min_cell", 0) or 0))
+    min_cell = max(spec.report.min_cell, int(read_facts(examples.folder)["min_cell"]))
     p_values: dict[str, float | None] = {}
     for cell in _cells(examples, scores, strata):
         if cell.subgroup != "all" and cell.rows.sum() < min_cell:
@@ -248,11 +250,7 @@ def _strata(lake_root: Path, examples: Examples, spec: TuneSpec) -> tuple[dict[s
 
 def _study_facts(lake_root: Path, examples: Examples) -> dict[str, dict[Any, Any]] | None:
     """Plain columns of `studies` at the cohort's snapshot: column -> study -> value; None where the lake has none."""
-    import pyarrow.parquet as pq
-
-    from curation.lake import Lake
-
-    number = pq.read_table(examples.folder / "cohort.parquet", columns=["snapshot"])["snapshot"][0].as_py()
+    number = int(read_facts(examples.folder)["snapshot"])
     if not (lake_root / "snapshots" / f"{number:08d}.json").is_file():
         return None
     plain = [f.name for f in schema_of(StudyRow) if str(f.type) in ("string", "double", "int32", "bool")]

@@ -5,7 +5,6 @@ What belongs here: reading a frozen cohort into arrays. What does not: pixels (b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,28 +51,6 @@ class Examples:
         return sorted(set(self.site.tolist()))
 
 
-def cohort_folder(lake_root: Path, name_or_id: str) -> Path:
-    """The folder of a cohort: by id, else the newest snapshot of a name.
-
-    Raises ConfigurationError with the cohorts there are.
-    """
-    found: list[tuple[int, str, Path]] = []
-    for folder in sorted((lake_root / "cohorts").glob("*")):
-        facts = _cohort_facts(folder)
-        if folder.name == name_or_id and facts is not None:
-            return folder
-        if facts is not None:
-            found.append((int(facts["snapshot"]), str(facts["name"]), folder))
-    named = [entry for entry in found if entry[1] == name_or_id]
-    if not named:
-        there = ", ".join(sorted({f"{name} ({folder.name})" for _, name, folder in found})) or "none yet"
-        raise ConfigurationError(
-            f"No cohort {name_or_id!r} in this lake; there are: {there}. Build it: rwid cohort build SPEC."
-        )
-    # of two builds on one snapshot (the spec changed between) the later one is meant
-    return max(named, key=lambda e: (e[0], (e[2] / "members.parquet").stat().st_mtime_ns))[2]
-
-
 def read_examples(folder: Path, labels: Sequence[str], covariates: Sequence[str] = ()) -> Examples:
     """The members of a cohort folder. Raises ConfigurationError where a label or covariate is not there."""
     table = pq.read_table(folder / "members.parquet")
@@ -101,21 +78,6 @@ def read_examples(folder: Path, labels: Sequence[str], covariates: Sequence[str]
             )
         ),
     )
-
-
-def _cohort_facts(folder: Path) -> dict[str, Any] | None:
-    """Name and snapshot of a cohort folder; None where it is not a finished cohort."""
-    facts = folder / "cohort.parquet"
-    if facts.is_file():
-        rows: list[dict[str, Any]] = pq.read_table(facts, columns=["name", "snapshot"]).to_pylist()
-        return rows[0] if rows else None
-    return None
-
-
-def read_cohort_json(folder: Path) -> dict[str, Any]:
-    """What cohort.json says; empty where the cohort has none."""
-    path = folder / "cohort.json"
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def _columns(rows: list[Any], names: Sequence[str], what: str, cohort: str) -> Floats:

@@ -73,7 +73,8 @@ def ece(targets: Floats, scores: Floats, weights: Floats) -> Floats:
     edges = np.unique(np.quantile(scores, np.linspace(0, 1, N_BINS + 1)[1:-1]))
     member = np.searchsorted(edges, scores, side="right")[:, None] == np.arange(len(edges) + 1)[None, :]
     gap = (weights * (scores - targets)) @ member.astype(np.float64)  # [R, N] @ [N, bins]
-    return np.asarray(np.abs(gap).sum(1) / weights.sum(1))
+    total = weights.sum(1)
+    return np.asarray(np.abs(gap).sum(1) / np.where(total > 0, total, np.nan))
 
 
 def sensitivity(targets: Floats, scores: Floats, weights: Floats, thresholds: Floats) -> Floats:

@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from curation.cohort_folder import find_cohort, read_facts
+from curation.lake import Lake
+from curation.leakage import leakage
 from curation.records import ConfigurationError
 from training import metrics
-from training.examples import SPLITS, Examples, cohort_folder, read_examples
+from training.examples import SPLITS, Examples, read_examples
 from training.spec import TuneSpec, run_id
 from training.task import find_task
 
@@ -32,8 +35,9 @@ _SHAPES: Mapping[str, tuple[int, int, int]] = {
 """Backbone -> width, blocks, patch px."""
 
 
-def check(examples: Examples, spec: TuneSpec) -> dict[str, Any]:
+def check(lake_root: Path, examples: Examples, spec: TuneSpec) -> dict[str, Any]:
     """Counts, prevalence, association of label and site, `problems` (refuse) and `warnings` (run, but read them)."""
+    leaks, unchecked = _leaks(lake_root, examples)
     task = find_task(spec.task.kind)
     names = task.outputs(spec.task.labels, examples.labels)
     targets = task.targets(examples.labels, len(names))
@@ -47,8 +51,8 @@ def check(examples: Examples, spec: TuneSpec) -> dict[str, Any]:
         "labels": list(names),
         "prevalence": _prevalence(examples, names, targets),
         "label_site_association": association,
-        "problems": _leaks(examples) + _one_class(examples, names, targets),
-        "warnings": _warnings(examples, names, targets, association),
+        "problems": leaks + _one_class(examples, names, targets),
+        "warnings": unchecked + _warnings(examples, names, targets, association),
     }
 
 
@@ -63,26 +67,28 @@ def estimate(lake_root: Path, spec: TuneSpec) -> dict[str, Any]:
 
     Raises ConfigurationError where the cohort, a label or a covariate is not there.
     """
-    folder = cohort_folder(lake_root, spec.cohort)
+    folder = find_cohort(Lake(lake_root), spec.cohort)
     examples = read_examples(folder, spec.task.labels, spec.task.covariates)
     name = run_id(spec, examples.cohort_id)
     return {
-        **check(examples, spec),
+        **check(lake_root, examples, spec),
         "run_id": name,
         "exists": (lake_root / "runs" / name / "spec.json").is_file(),
         "minutes": round(_minutes(examples, spec), 1),
     }
 
 
-def _leaks(examples: Examples) -> list[str]:
-    """Patients whose studies lie in more than one split."""
+def _leaks(lake_root: Path, examples: Examples) -> tuple[list[str], list[str]]:
+    """Sentences for what the test split shares with the train split, and for what could not be checked."""
     pairs = {(int(p), str(s)) for p, s in zip(examples.patient, examples.split, strict=True)}
-    n = len(pairs) - len({p for p, _ in pairs})
-    if not n:
-        return []
-    return [
-        f"{n} patients have studies in two splits: the evaluation would be a lie. Build the cohort again."
-    ]
+    remedy = "the evaluation would be a lie. Build the cohort again."
+    if n := len(pairs) - len({p for p, _ in pairs}):
+        return [f"{n} patients have studies in two splits: {remedy}"], []
+    number = int(read_facts(examples.folder)["snapshot"])
+    lake = Lake(lake_root)
+    if number not in lake.numbers():
+        return [], [f"Snapshot {number} is not in this lake: shared pixels and reports were not looked for."]
+    return [f"{p.title.rstrip('.')} ({p.n}): {remedy}" for p in leakage(lake, examples.folder)], []
 
 
 def _one_class(examples: Examples, names: tuple[str, ...], targets: metrics.Floats) -> list[str]:

@@ -23,10 +23,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation.cohort_folder import find_cohort
+from curation.lake import Lake, LakeError
+from curation.pack import PackError
 from curation.records import ConfigurationError, Prediction, Run, to_table
 from training import batches, cache, checkpoint, metrics, precheck, probe
 from training.evaluate import Scores, evaluate
-from training.examples import Examples, cohort_folder, read_examples
+from training.examples import Examples, read_examples
 from training.report import write_report
 from training.runs import RunFolder
 from training.spec import TuneSpec, run_id
@@ -83,11 +86,15 @@ class Job:
     report: Callable[[dict[str, Any]], None]
     should_stop: Callable[[], bool]
     checkpoint_every_s: float
+    furthest: float = 0.0
 
     def beat(
         self, stage: str, progress: float, step: int = 0, eta_s: float | None = None, **values: float
     ) -> None:
         """Heartbeat, progress to the caller, and the place where a request to stop is heard outside the loop."""
+        self.furthest = progress = max(
+            self.furthest, progress
+        )  # folds and stages overlap; a bar never goes back
         self.run.beat("running", progress=progress, step=step, eta_s=eta_s, message=stage)
         self.report(
             {
@@ -116,7 +123,7 @@ def tune(
 
     Raises ConfigurationError (nothing can be learned this way), Diverged, Stopped (state kept, start again to go on).
     """
-    folder = cohort_folder(lake_root, spec.cohort)
+    folder = find_cohort(Lake(lake_root), spec.cohort)
     examples = read_examples(folder, spec.task.labels, spec.task.covariates)
     run = RunFolder(lake_root, run_id(spec, examples.cohort_id))
     with _alone(run):
@@ -124,7 +131,7 @@ def tune(
             return run.path
         run.write_json("spec.json", spec.model_dump(mode="json"))
         with _recorded(run, spec, examples.cohort_id, report) as began:
-            found = precheck.check(examples, spec)
+            found = precheck.check(lake_root, examples, spec)
             run.write_json("precheck.json", found)
             precheck.refuse_problems(found)
             job = _job(spec, run, examples, report, should_stop, checkpoint_every_s)
@@ -555,7 +562,7 @@ def _recorded(
     except BaseException as error:
         # whatever ended it, the folder must say so; the error itself goes on
         status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
-        is_ours = isinstance(error, ConfigurationError | Diverged)
+        is_ours = isinstance(error, ConfigurationError | Diverged | PackError | LakeError)
         message = (
             str(error)
             if is_ours

@@ -103,7 +103,7 @@ def _forget(model: nn.Module, vision: nn.Module, missing: list[str]) -> None:
         for name in missing:
             own[name].zero_()
     if any("pooler" in name for name in missing):
-        vision.pooler = None
+        vision.pooler = None  # type: ignore[assignment]
 
 
 def normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from uuid import UUID
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.pack import PACK_VERSION
 from curation.records import Cohort, Member, to_table
 
 SIZE = 28
@@ -29,11 +31,13 @@ def lay_down(
 ) -> Path:
     """n studies of n patients at three sites (the last one a holdout); a bright patch shows the label.
 
-    With two classes label `opacity` and covariate `fibrosis`; with more, label `grade` holds the class number and the
-    patch stands in another corner for each class.
+    With two classes label `opacity` and covariate `fibrosis`; with three, label `grade` holds the class number: nothing,
+    a bright patch, a dark one.
     """
     rng = np.random.default_rng(seed)
-    cohort_id = f"{name}-{n}-{seed}"
+    cohort_id = hashlib.sha256(f"{name} {n} {signal} {tiles} {n_classes} {seed} {leak}".encode()).hexdigest()[
+        :16
+    ]
     folder = lake / "cohorts" / cohort_id
     pack = folder / "packs" / "byhand"
     pack.mkdir(parents=True)
@@ -51,14 +55,13 @@ def lay_down(
         members.append(Member(cohort_id, ids[0], ids[1], ids[2], site, split, labels, covariates))
         for t in range(tiles):
             image = rng.normal(100, 20, (SIZE, SIZE))
-            top, left = ((0, 0), (0, 14), (14, 0), (14, 14))[label if n_classes > 2 else 0]
-            if label or n_classes > 2:
-                image[top : top + 14, left : left + 14] += signal
+            image[:14, :14] += (0.0, signal, -signal)[label]
             rows.append((i, t, np.clip(image, 0, 255).astype(np.uint8).tobytes()))
     facts = Cohort(cohort_id, name, "a test", 1, n, len({m.patient_id for m in members}), 3, 1)
     pq.write_table(to_table(Cohort, [facts]), folder / "cohort.parquet")
     pq.write_table(to_table(Member, members), folder / "members.parquet")
-    (folder / "cohort.json").write_text(json.dumps({"cohort_id": cohort_id, "min_cell": 5}))
+    facts_of = {"cohort_id": cohort_id, "name": name, "snapshot": 1, "min_cell": 5}
+    (folder / "cohort.json").write_text(json.dumps(facts_of))
     table = pa.table(
         {
             "member_index": pa.array([r[0] for r in rows], pa.int32()),
@@ -68,7 +71,9 @@ def lay_down(
     )
     pq.write_table(table, pack / "tiles.parquet", row_group_size=64, compression="none", use_dictionary=False)
     recipe = {"size": SIZE, "tiles_per_series": tiles, "text": False, "tokenizer": None}
-    (pack / "pack.json").write_text(json.dumps({"cohort_id": cohort_id, "recipe": recipe, "n_members": n}))
+    digest = hashlib.sha256((pack / "tiles.parquet").read_bytes()).hexdigest()
+    about = {"pack_version": PACK_VERSION, "cohort_id": cohort_id, "recipe": recipe, "n_members": n}
+    (pack / "pack.json").write_text(json.dumps({**about, "files": {"tiles.parquet": digest}}))
     return folder
 
 
@@ -76,14 +81,14 @@ def patient_or(i: int, patient: int, k: int) -> int:
     return patient if k == 2 else i
 
 
-def tree(method: str = "cut", **over: object) -> dict[str, object]:
+def tree(kind: str = "cut", /, **over: object) -> dict[str, object]:
     """A TuneSpec as a mapping: the random tiny backbone, one thread, no clock in the way."""
     spec: dict[str, object] = {
         "name": "planted",
         "cohort": "planted",
         "model": {"id": "builtin:tiny-vit", "input": {"size": SIZE}},
         "task": {"kind": "multilabel", "labels": ["opacity"], "covariates": ["fibrosis"]},
-        "method": {"kind": method, "blocks": 1, "batch_size": 8},
+        "method": {"kind": kind, "blocks": 1, "batch_size": 8},
         "budget": {"max_minutes": 5, "max_epochs": 6, "patience": 6},
         "compute": {"device": "cpu", "threads": 1},
         "report": {"subgroups": ["site"], "bootstrap": 100, "min_cell": 5},
