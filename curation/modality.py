@@ -157,16 +157,20 @@ def kind_rules() -> tuple[KindRule, ...]:
 
 
 def kind_sql() -> str:
-    """One SQL CASE expression that names the kind of an aggregated series row with KIND_COLUMNS; 'other' where no rule fits."""
+    """One SQL expression, the kind of an aggregated series row with KIND_COLUMNS; 'other' where no rule fits.
+
+    A lambda binds words and image type once: as plain text in every rule they would be planned and computed again.
+    """
     files: dict[tuple[str, ...], list[str]] = {}
     for rule in kind_rules():
-        where = rule.where.replace("{words}", _WORDS).replace("{types}", _TYPES)
+        where = rule.where.replace("{words}", "row.words").replace("{types}", "row.types")
         files.setdefault(rule.modalities, []).append(f"WHEN {where} THEN '{rule.kind}'")
     branches = []
     for modalities, whens in files.items():
         names = ", ".join(f"'{m}'" for m in modalities)
         branches.append(f"WHEN modality IN ({names}) THEN CASE {' '.join(whens)} ELSE 'other' END")
-    return f"CASE {' '.join(branches)} ELSE 'other' END"
+    cases = f"CASE {' '.join(branches)} ELSE 'other' END"
+    return f"list_transform([struct_pack(words := {_WORDS}, types := {_TYPES})], lambda row: {cases})[1]"
 
 
 def orientation_sql(column: str = "image_orientation") -> str:
