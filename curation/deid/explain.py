@@ -1,10 +1,16 @@
-"""A policy told in sentences; `rwid deid --explain` prints them and docs/deidentification.md holds them."""
+"""A policy told in sentences; `rwid deid --explain` prints them and docs/deidentification.md holds them.
+
+What belongs here: sentences. What does not: decisions (policy). Bring the page up to date with
+`python -m curation.deid.explain docs/deidentification.md`.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
-from curation.deid.policy import Decision, Policy, read_rows
+from curation.deid.policy import Decision, Policy, compile_policy, load_profile, read_rows
 
 _DATES = {
     "modified": "Dates are moved by one secret offset a patient, 365 to 3650 days back; intervals and times of day survive.",
@@ -85,11 +91,40 @@ def _classes(policy: Policy) -> Iterator[str]:
 
 
 def _text(policy: Policy) -> Iterator[str]:
-    yield "Report text: what the headers of the same person say (names in any order, ids, birth date, telephone numbers,"
-    yield "addresses, institutions, physicians) is replaced first, in any case, spelling of umlauts and punctuation."
-    yield "Report text: names after titles and labels, given names before surnames, e-mail, web and IP addresses, telephone"
-    yield "numbers, record and order numbers, postal addresses and institutions are replaced by a tag such as [NAME]."
+    yield (
+        "Report text: what the headers of the same person say (names in any order, ids, birth date, telephone "
+        "numbers, addresses, institutions, physicians) is replaced first, in any case, spelling of umlauts and "
+        "punctuation."
+    )
+    yield (
+        "Report text: names after titles and labels, given names before surnames, e-mail, web and IP addresses, "
+        "telephone numbers, record and order numbers, postal addresses and institutions are replaced by a tag such "
+        "as [NAME]."
+    )
     if policy.profile.dates == "modified":
         yield "Report text: dates are moved by the same offset as in the headers and written back in the same form."
     yield "Report text: ages over 89 become `90 or over`; birth dates and dates without a year become [DATE]."
     yield "Report text: where anything known of the person is still there after cleaning, the report is withheld."
+
+
+_BEGIN, _END = "<!-- explain {name}: begin -->", "<!-- explain {name}: end -->"
+
+
+def with_block(page: str, policy: Policy) -> str:
+    """A Markdown page whose block between the profile's two markers holds the policy's sentences.
+
+    Raises ValueError where the page has no such markers.
+    """
+    begin, end = (marker.format(name=policy.profile.name) for marker in (_BEGIN, _END))
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"The page has no lines {begin} and {end}.")
+    block = "".join(f"- {sentence}\n" for sentence in sentences(policy))
+    return f"{before}{begin}\n{block}{end}{after}"
+
+
+if __name__ == "__main__":
+    for _name in ("research",):
+        _page = Path(sys.argv[1])
+        _page.write_text(with_block(_page.read_text(), compile_policy(load_profile(_name))))
