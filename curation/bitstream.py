@@ -129,7 +129,7 @@ def decode_bitstream(stream: bytes, transfer_syntax: str, layout: Layout) -> NDA
 
 def check_announced(stream: bytes, transfer_syntax: str, layout: Layout) -> Announced:
     """What the bitstream announces, once it is whole and agrees with the layout. Raises Refused."""
-    if transfer_syntax not in JPEG_2000 and not stream.rstrip(b"\0\xff").endswith(_JPEG_END):
+    if transfer_syntax not in JPEG_2000 and not is_ended(stream):
         # without its end marker CharLS never comes back, and libjpeg fills up with grey
         raise Refused("truncated")
     announced = _read_siz(stream) if transfer_syntax in JPEG_2000 else _read_sof(stream)
@@ -142,6 +142,11 @@ def check_announced(stream: bytes, transfer_syntax: str, layout: Layout) -> Anno
     if announced.precision > 8 * layout.dtype.itemsize:
         raise Refused("pixel_mismatch")
     return announced
+
+
+def is_ended(stream: bytes) -> bool:
+    """Whether a JPEG or JPEG-LS bitstream has its end marker; devices pad after it with 0 or 255."""
+    return stream.rstrip(b"\0\xff").endswith(_JPEG_END)
 
 
 def is_lossy_jpeg(announced: Announced) -> bool:

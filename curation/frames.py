@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import imagecodecs
 import numpy as np
@@ -40,7 +41,7 @@ MAX_FRAME_BYTES = 512 << 20
 HEADROOM = (
     4  # a reduced HTJ2K image over- and undershoots: its values need a quarter of the type's range as room
 )
-_RANGE_MARK = b"rwid range "
+_MARK = b"rwid range and checksum "
 _FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 _WANTED = {
     0x00280002: "samples", 0x00280004: "photometric", 0x00280006: "planar", 0x00280008: "n_frames",
@@ -67,7 +68,7 @@ def encode(array: NDArray[Any]) -> Payload:
     values = _little(array.astype(np.uint8) if array.dtype == np.bool_ else array)
     digest = _digest(values)
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 4 and values.size:
-        payload = _mark_range(bytes(imagecodecs.htj2k_encode(values)), int(values.min()), int(values.max()))
+        payload = _add_mark(bytes(imagecodecs.htj2k_encode(values)), int(values.min()), int(values.max()))
         if _digest(decode("htj2k", payload)) == digest:
             return Payload("htj2k", payload, digest)
     file = io.BytesIO()
@@ -91,11 +92,14 @@ def decode(
     `reduce` n gives an image of ceil(rows / 2**n) by ceil(columns / 2**n): the wavelet's low-pass where the payload
     allows (centred on the first pixel of a block, half a block off its mean), else block means; never above or below
     the range of the whole image. `shape` and `dtype` are checked
-    against the whole image where given. Raises ValueError where they differ or the codec is unknown.
+    against the whole image where given. Raises ValueError where they differ, the codec is unknown, or the payload is
+    damaged.
     """
     stream = bytes(payload)
-    if codec == "htj2k" and reduce and shape is None and (low_pass := _low_pass(stream, reduce)) is not None:
-        return low_pass
+    if codec == "htj2k" and (mark := _read_mark(stream)) and reduce and shape is None:
+        low_pass = _low_pass(stream, mark, reduce)
+        if low_pass is not None:
+            return low_pass
     values = _decode_whole(codec, stream)
     if (shape is not None and values.shape != tuple(shape)) or (dtype is not None and values.dtype != dtype):
         raise ValueError("The payload decodes to another shape or type than stated.")
@@ -106,6 +110,8 @@ def _decode_whole(codec: str, stream: bytes) -> NDArray[Any]:
     if codec == "htj2k":
         return np.asarray(imagecodecs.htj2k_decode(stream))
     if codec == "jpeg":
+        if not bitstream.is_ended(stream):
+            raise ValueError("The payload is damaged: it has no end.")
         return np.asarray(imagecodecs.jpeg_decode(stream))
     if codec == "zstd":
         file = io.BytesIO(imagecodecs.zstd_decode(stream))
@@ -121,45 +127,59 @@ def _digest(values: NDArray[Any]) -> bytes:
     return hashlib.sha256(_little(values).data).digest()
 
 
-def _mark_range(codestream: bytes, low: int, high: int) -> bytes:
-    """The codestream with a comment (ITU-T T.800 A.9.2) that states its range: reduced images are clipped to it."""
-    start = _first_tile(codestream)
-    text = _RANGE_MARK + f"{low} {high}".encode()
-    return (
-        codestream[:start]
-        + b"\xff\x64"
-        + (len(text) + 4).to_bytes(2, "big")
-        + b"\x00\x01"
-        + text
-        + codestream[start:]
-    )
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What the comment in one of our own HTJ2K codestreams says, and what its header does."""
+
+    low: int
+    high: int
+    bits: int
+    levels: int
 
 
-def _first_tile(codestream: bytes) -> int:
+def _add_mark(codestream: bytes, low: int, high: int) -> bytes:
+    """The codestream with a comment (ITU-T T.800 A.9.2) of its range and a checksum of the rest.
+
+    Reduced images are clipped to the range. The checksum is there because OpenJPH fills up a damaged codestream with
+    noise and says nothing.
+    """
+    head, tail = _split(codestream)
+    text = _MARK + f"{low} {high} {crc32(tail, crc32(head)):08x}".encode()
+    return head + b"\xff\x64" + (len(text) + 4).to_bytes(2, "big") + b"\x00\x01" + text + tail
+
+
+def _read_mark(codestream: bytes) -> _Mark | None:
+    """The comment of a codestream, None where it has none. Raises ValueError where the checksum does not hold."""
+    head, tail = _split(codestream)
+    at = head.rfind(_MARK)
+    if at < 0:
+        return None
+    low, high, checksum = head[at + len(_MARK) :].split()
+    if crc32(tail, crc32(head[: at - 6])) != int(checksum, 16):
+        raise ValueError("The payload is damaged: its checksum does not hold.")
+    return _Mark(int(low), int(high), (head[42] & 0x7F) + 1, head[head.index(b"\xff\x52") + 9])
+
+
+def _split(codestream: bytes) -> tuple[bytes, bytes]:
+    """The main header, and all from the first tile on."""
     pos = 2
-    while codestream[pos : pos + 2] != b"\xff\x90":
+    while pos + 4 <= len(codestream) and codestream[pos : pos + 2] != b"\xff\x90":
         pos += 2 + int.from_bytes(codestream[pos + 2 : pos + 4], "big")
-    return pos
+    return codestream[:pos], codestream[pos:]
 
 
-def _low_pass(codestream: bytes, reduce: int) -> NDArray[Any] | None:
-    """The wavelet's low-pass, clipped to the stated range; None where none is stated or the type has no room for it.
+def _low_pass(codestream: bytes, mark: _Mark, reduce: int) -> NDArray[Any] | None:
+    """The wavelet's low-pass, clipped to the stated range; None where the type has no room for it.
 
     The low-pass undershoots and overshoots; in a type without room it would wrap around, 0 to 65,535.
     """
-    head = codestream[: _first_tile(codestream)]
-    levels = head[head.index(b"\xff\x52") + 9]
-    mark = head.rfind(_RANGE_MARK)
-    if mark < 0 or reduce > levels:
-        return None
-    low, high = (int(n) for n in head[mark + len(_RANGE_MARK) :].split(b"\xff")[0].split())
-    bits = (head[42] & 0x7F) + 1
-    limit = 1 << (bits - 1)
-    if high >= limit - limit // HEADROOM or low < -(limit - limit // HEADROOM):
+    limit = 1 << (mark.bits - 1)
+    room = limit - limit // HEADROOM
+    if reduce > mark.levels or mark.high >= room or mark.low < -room:
         return None
     values = np.asarray(imagecodecs.htj2k_decode(codestream, skipres=reduce))
     signed = values.view(f"i{values.dtype.itemsize}")
-    clipped: NDArray[Any] = np.clip(signed, low, high).astype(values.dtype)
+    clipped: NDArray[Any] = np.clip(signed, mark.low, mark.high).astype(values.dtype)
     return clipped
 
 

@@ -145,6 +145,21 @@ def test_a_reduced_image_shows_what_the_whole_one_shows() -> None:
     )  # more often than there are levels
 
 
+@pytest.mark.parametrize("reduce", [0, 1])
+def test_a_damaged_payload_is_an_error_and_no_image(reduce: int) -> None:
+    payload = bytearray(encode(ramp()).payload)
+    for at in range(len(payload) // 2, len(payload) - 2, 997):
+        broken = payload.copy()
+        broken[at] ^= 0x10
+        with pytest.raises(ValueError, match="damaged"):
+            decode("htj2k", bytes(broken), reduce=reduce)
+        with pytest.raises(ValueError, match="damaged"):
+            decode("htj2k", bytes(payload[:at]), reduce=reduce)
+    jpeg = bytes(imagecodecs.jpeg_encode(ramp(16, 16, "u1", high=200)))
+    with pytest.raises(ValueError, match="damaged"):
+        decode("jpeg", jpeg[:-40])
+
+
 def test_bits_floats_and_colour_have_a_payload() -> None:
     mask = ramp(20, 30) > 2000
     assert encode(mask).codec == "htj2k"

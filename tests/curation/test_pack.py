@@ -1,0 +1,425 @@
+"""A token pack is whole or absent, the same bytes every time, and never shows a tile that nobody decoded."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from curation import frames, records
+from curation.lake import Lake
+from curation.pack import PackError, PackRecipe, build_pack, open_pack, pack_id_of
+from curation.records import ConfigurationError
+from curation.tile import letterbox, pick_frames, reduction, resample
+from tests.curation.lake_rows import an_id, row
+
+COHORT = "0123456789abcdef"
+RECIPE = PackRecipe(size=32, tiles_per_series=1)
+
+
+@dataclasses.dataclass
+class Made:
+    """One series to be put into a lake: its frames, one instance a frame unless is_cine."""
+
+    name: str
+    images: list[np.ndarray]
+    modality: str = "CT"
+    kind: str = "axial"
+    body_part: str | None = "CHEST"
+    photometric: str = "MONOCHROME2"
+    is_cine: bool = False
+    report: str | None = None
+    split: str = "train"
+    rescale: tuple[float, float] | None = (1.0, -1024.0)
+
+
+def ct(name: str, n: int = 5, **given: Any) -> Made:
+    rng = np.random.default_rng(sum(name.encode()))
+    images = [(rng.integers(0, 400, (48, 64)) + 20 * i).astype("i2") for i in range(n)]
+    return Made(name, images, **given)
+
+
+def instances_of(made: Made) -> list[records.Instance]:
+    common = {
+        "series_id": an_id(made.name), "study_id": an_id(f"study {made.name}"), "patient_id": an_id("p"),
+        "delivery": "d1", "modality": made.modality, "rows_px": made.images[0].shape[0],
+        "columns_px": made.images[0].shape[1], "samples_per_pixel": 1 if made.images[0].ndim == 2 else 3,
+        "bits_stored": 8 * made.images[0].itemsize, "photometric": made.photometric, "header": b"",
+        "transfer_syntax": "1.2.840.10008.1.2.1",
+        "rescale_slope": made.rescale[0] if made.rescale else None,
+        "rescale_intercept": made.rescale[1] if made.rescale else None,
+    }  # fmt: skip
+    if made.is_cine:
+        return [
+            row(records.Instance, instance_id=an_id(f"{made.name}/0"), n_frames=len(made.images), **common)
+        ]
+    return [
+        row(
+            records.Instance,
+            instance_id=an_id(f"{made.name}/{i}"),
+            n_frames=1,
+            # the device numbered them from the head down
+            instance_number=len(made.images) - i,
+            image_orientation=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+            image_position=[0.0, 0.0, 2.0 * i],
+            **common,
+        )
+        for i in range(len(made.images))
+    ]
+
+
+def frames_of(made: Made) -> list[records.Frame]:
+    found = []
+    for i, image in enumerate(made.images):
+        payload = frames.encode(image)
+        instance = an_id(f"{made.name}/{0 if made.is_cine else i}")
+        found.append(
+            row(
+                records.Frame,
+                instance_id=instance,
+                frame_index=i if made.is_cine else 0,
+                series_id=an_id(made.name),
+                codec=payload.codec,
+                payload=payload.payload,
+                pixel_sha256=payload.pixel_sha256,
+                delivery="d1",
+            )
+        )
+    return found
+
+
+def reports_of(made: Made) -> list[records.Report]:
+    if made.report is None:
+        return []
+    sections = [{"name": "findings", "start": 0, "end": len(made.report) // 2}]
+    study = an_id(f"study {made.name}")
+    return [
+        row(
+            records.Report,
+            report_id=an_id(f"r {made.name}"),
+            study_id=study,
+            text=made.report,
+            sections=sections,
+        )
+    ]
+
+
+def lake_with(root: Path, *series: Made, without: int = 0) -> Lake:
+    """A lake of these series and a cohort of them all, in this order; `without` leaves out the last frames."""
+    lake = Lake(root / "lake")
+    frame_rows = [f for made in series for f in frames_of(made)]
+    rows: dict[str, tuple[type, list[Any]]] = {
+        "instances": (records.Instance, [i for made in series for i in instances_of(made)]),
+        "frames": (records.Frame, frame_rows[: len(frame_rows) - without]),
+        "reports": (records.Report, [r for made in series for r in reports_of(made)]),
+    }
+    parts = {
+        name: [lake.write_part(name, records.to_table(cls, found))] for name, (cls, found) in rows.items()
+    }
+    listed = [
+        row(records.Series, series_id=an_id(m.name), kind=m.kind, modality=m.modality, body_part=m.body_part)
+        for m in series
+    ]
+    empty = {
+        "studies": records.to_table(records.Study, []),
+        "patients": records.to_table(records.Patient, []),
+    }
+    lake.commit(
+        {"d1": lake.stage("d1", parts)},
+        lambda con: {**empty, "series": records.to_table(records.Series, listed)},
+    )
+    folder = lake.root / "cohorts" / COHORT
+    folder.mkdir(parents=True)
+    (folder / "cohort.json").write_text(json.dumps({"cohort_id": COHORT, "snapshot": 1}))
+    members = [
+        row(
+            records.Member,
+            cohort_id=COHORT,
+            study_id=an_id(f"study {m.name}"),
+            series_id=an_id(m.name),
+            patient_id=an_id("p"),
+            split=m.split,
+        )
+        for m in series
+    ]
+    pq.write_table(records.to_table(records.Member, members), folder / "members.parquet")
+    return lake
+
+
+def bytes_of(pack: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(pack.iterdir())}
+
+
+def test_a_pack_has_the_tiles_of_every_member_in_the_order_of_members(tmp_path: Path) -> None:
+    lake = lake_with(tmp_path, *[ct(f"s{i}") for i in range(70)])
+    done: list[tuple[int, int]] = []
+    pack = open_pack(
+        build_pack(
+            lake, COHORT, dataclasses.replace(RECIPE, tiles_per_series=2), progress=lambda *p: done.append(p)
+        )
+    )
+    facts = pack.tiles.facts.to_pydict()
+    assert facts["member_index"] == [i // 2 for i in range(140)]
+    assert facts["tile_index"] == [0, 1] * 70
+    assert facts["series_id"] == [an_id(f"s{i // 2}") for i in range(140)]
+    assert [len(pack.tiles[g]) for g in range(len(pack.tiles))] == [64, 64, 12]
+    assert pack.tiles[2].shape == (12, 32, 32)
+    assert pack.members.num_rows == pack.n_members == 70
+    assert done[-1] == (70, 70)
+    file = pq.ParquetFile(pack.path / "tiles.parquet")
+    column = file.schema_arrow.names.index("tile")
+    assert {file.metadata.row_group(g).column(column).compression for g in range(3)} == {"UNCOMPRESSED"}
+
+
+def test_the_same_cohort_gives_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path) -> None:
+    series = [ct(f"s{i}", report=f"Nodule {i} in the left lobe. No effusion.") for i in range(9)]
+    one = build_pack(lake_with(tmp_path / "a", *series), COHORT, RECIPE, workers=1)
+    two = build_pack(lake_with(tmp_path / "b", *series), COHORT, RECIPE, workers=3)
+    assert one.name == two.name == pack_id_of(COHORT, RECIPE)
+    hashes = bytes_of(one)
+    assert sorted(hashes) == ["pack.json", "text.parquet", "tiles.parquet", "tokenizer.json"]
+    for name in ("tiles.parquet", "text.parquet", "tokenizer.json"):
+        assert hashes[name] == bytes_of(two)[name]
+    assert json.loads((one / "pack.json").read_text())["files"]["tiles.parquet"] == hashes["tiles.parquet"]
+
+
+def test_one_tile_a_series_is_its_middle_slice_along_the_normal(tmp_path: Path) -> None:
+    made = ct("s", n=7)
+    pack = open_pack(build_pack(lake_with(tmp_path, made), COHORT, RECIPE))
+    facts = pack.tiles.facts.to_pylist()[0]
+    assert facts["instance_id"] == an_id("s/3")
+    assert facts["pixel_sha256"] == frames.encode(made.images[3]).pixel_sha256
+    assert (facts["window_low"], facts["window_high"]) == (-1350.0, 150.0)  # the lung window of a chest CT
+
+
+def test_slices_are_taken_evenly_from_a_tenth_to_nine_tenths() -> None:
+    stack = instances_of(ct("s", n=21))
+    rows = [dataclasses.asdict(i) for i in stack]
+    picked = pick_frames(rows[::-1], 5)
+    assert [r["instance_id"] for r, _ in picked] == [an_id(f"s/{i}") for i in (2, 6, 10, 14, 18)]
+    cine = dataclasses.asdict(instances_of(ct("c", n=30, is_cine=True))[0])
+    assert [i for _, i in pick_frames([cine], 3)] == [3, 15, 26]
+    assert [i for _, i in pick_frames([cine | {"n_frames": 1}], 2)] == [0, 0]
+    assert pick_frames([cine | {"n_frames": 0}], 2) == []
+
+
+def test_monochrome1_is_inverted_in_the_tile_and_said_to_be(tmp_path: Path) -> None:
+    ramp = np.tile(np.arange(64, dtype="u2") * 60, (64, 1))
+    xray = {"modality": "DX", "kind": "pa", "rescale": None}
+    lake = lake_with(
+        tmp_path, Made("plain", [ramp], **xray), Made("inverted", [ramp], photometric="MONOCHROME1", **xray)
+    )
+    pack = open_pack(build_pack(lake, COHORT, RECIPE))
+    plain, inverted = pack.tiles[0]
+    assert pack.tiles.facts.column("is_inverted").to_pylist() == [False, True]
+    assert plain[16, 2] < 20 < 235 < plain[16, 29]
+    assert np.abs(255 - inverted.astype(int) - plain).max() <= 1
+
+
+def test_colour_becomes_luminance_and_the_rest_of_the_square_is_black(tmp_path: Path) -> None:
+    image = np.zeros((20, 40, 3), dtype=np.uint8)
+    image[..., 1] = 200
+    made = Made("us", [image] * 4, "US", "b_mode", None, "RGB", is_cine=True, rescale=None)
+    pack = open_pack(build_pack(lake_with(tmp_path, made), COHORT, RECIPE))
+    tile = pack.tiles[0][0]
+    facts = pack.tiles.facts.to_pylist()[0]
+    assert (facts["pad_top"], facts["pad_left"], facts["scale"]) == (8, 0, 0.8)
+    assert facts["frame_index"] == 2
+    assert (tile[8:24] == 117).all()  # 0.587 * 200
+    assert not tile[:8].any()
+    assert not tile[24:].any()
+
+
+def test_a_palette_image_shows_its_colours_not_its_indices(tmp_path: Path) -> None:
+    from tests.curation.pixel_source import clean_of, file_of
+
+    indices = np.tile(np.array([0, 1], dtype=np.uint8), (32, 16))
+    table = np.array([250, 10], dtype=np.uint8).tobytes()
+    luts = {f"{c}PaletteColorLookupTable{k}": v for c in ("Red", "Green", "Blue")
+            for k, v in (("Descriptor", [2, 0, 8]), ("Data", table))}  # fmt: skip
+    header = {
+        "BitsAllocated": 8,
+        "BitsStored": 8,
+        "HighBit": 7,
+        "PhotometricInterpretation": "PALETTE COLOR",
+        **luts,
+    }
+    found = clean_of(file_of(indices, **header))
+    assert found is not None
+    palette = frames.read_palette(_header_with_luts(found[1]))
+    assert palette.tolist() == [[250] * 3, [10] * 3]
+
+
+def _header_with_luts(dataset: Any) -> bytes:
+    from tests.curation import pixel_source
+
+    del dataset.PixelData
+    return pixel_source._bytes_of(dataset)
+
+
+def test_a_series_that_cannot_be_read_fails_the_pack_and_is_named(tmp_path: Path) -> None:
+    broken = ct("broken")
+    lake = lake_with(tmp_path, ct("good"), broken, without=5)
+    with pytest.raises(PackError, match=str(an_id("broken"))) as caught:
+        build_pack(lake, COHORT, RECIPE)
+    assert str(an_id("good")) not in str(caught.value)
+    assert not (lake.root / "cohorts" / COHORT / "packs" / pack_id_of(COHORT, RECIPE)).exists()
+
+
+def test_a_damaged_payload_fails_the_pack_instead_of_making_a_tile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = frames.encode
+
+    def half(image: np.ndarray) -> frames.Payload:
+        payload = whole(image)
+        return dataclasses.replace(payload, payload=payload.payload[: len(payload.payload) // 2])
+
+    monkeypatch.setattr(frames, "encode", half)
+    lake = lake_with(tmp_path, ct("s"))
+    with pytest.raises(PackError, match=str(an_id("s"))):
+        build_pack(lake, COHORT, RECIPE)
+
+
+def test_a_cohort_that_does_not_exist_is_an_error_that_names_the_remedy(tmp_path: Path) -> None:
+    lake = lake_with(tmp_path, ct("s"))
+    with pytest.raises(PackError, match="rwid cohort build"):
+        build_pack(lake, "feedfeedfeedfeed", RECIPE)
+    with pytest.raises(PackError, match="no whole pack"):
+        open_pack(tmp_path / "nowhere")
+    with pytest.raises(ConfigurationError):
+        PackRecipe(size=1)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from curation import pack
+from curation.lake import Lake
+pack.CHUNK_MEMBERS = 3
+def stop(done, total):
+    if done >= 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+pack.build_pack(Lake(Path(sys.argv[1])), sys.argv[2], pack.PackRecipe(size=32), progress=stop, workers=1)
+"""
+
+
+def test_a_killed_build_goes_on_where_it_was_and_ends_in_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from curation import pack
+
+    series = [ct(f"s{i}", n=3) for i in range(20)]
+    lake = lake_with(tmp_path / "a", *series)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(lake.root), COHORT], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    place = lake.root / "cohorts" / COHORT / "packs" / pack_id_of(COHORT, RECIPE)
+    assert not place.exists()
+    chunks = {p: p.stat().st_mtime_ns for p in place.parent.glob(".building-*/chunk-*")}
+    assert len(chunks) == 3
+
+    monkeypatch.setattr(pack, "CHUNK_MEMBERS", 3)
+    kept: list[int] = []
+
+    def look(done: int, total: int) -> None:
+        kept.append(sum(p.exists() and p.stat().st_mtime_ns == t for p, t in chunks.items()))
+
+    resumed = build_pack(lake, COHORT, RECIPE, progress=look)
+    assert set(kept) == {3}  # what was done was not done again
+    monkeypatch.setattr(pack, "CHUNK_MEMBERS", 512)
+    other = build_pack(lake_with(tmp_path / "b", *series), COHORT, RECIPE)
+    assert bytes_of(resumed)["tiles.parquet"] == bytes_of(other)["tiles.parquet"]
+    assert [p.name for p in place.parent.iterdir()] == [place.name]  # nothing left over
+
+
+def test_a_built_pack_is_not_built_again(tmp_path: Path) -> None:
+    lake = lake_with(tmp_path, ct("s"))
+    first = build_pack(lake, COHORT, RECIPE)
+    written = os.stat(first / "tiles.parquet").st_mtime_ns
+    assert build_pack(lake, COHORT, RECIPE) == first
+    assert os.stat(first / "tiles.parquet").st_mtime_ns == written
+
+
+def test_report_tokens_give_back_the_text_and_its_sections(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    texts = [
+        "Befund: kleiner Rundherd links. Beurteilung: Kontrolle.",
+        "Findings: no effusion. Impression: normal.",
+    ]
+    series = [ct(f"s{i}", report=text) for i, text in enumerate(texts)]
+    pack = open_pack(build_pack(lake_with(tmp_path, *series, ct("mute")), COHORT, RECIPE))
+    assert pack.text is not None
+    rows = pack.text.to_pylist()
+    tokenizer = Tokenizer.from_file(str(pack.path / "tokenizer.json"))
+    assert [r["study_id"] for r in rows] == [an_id("study s0"), an_id("study s1")]
+    assert [tokenizer.decode(r["ids"]) for r in rows] == texts
+    digest = hashlib.sha256((pack.path / "tokenizer.json").read_bytes()).hexdigest()
+    assert {r["tokenizer_sha256"] for r in rows} == {digest} == {pack.facts["tokenizer_sha256"]}
+    for r, text in zip(rows, texts, strict=True):
+        section = r["sections"][0]
+        covered = tokenizer.decode(r["ids"][section["start"] : section["end"]])
+        assert text.startswith(covered)
+        assert len(text) // 2 <= len(covered) < len(text)
+
+
+def test_the_tokenizer_learns_from_the_training_split_alone(tmp_path: Path) -> None:
+    learned = ct("a", report="pneumothorax pneumothorax pneumothorax")
+    unseen = ct("b", report="cardiomegaly cardiomegaly cardiomegaly", split="test")
+    pack = build_pack(lake_with(tmp_path, learned, unseen), COHORT, RECIPE)
+    vocabulary = json.loads((pack / "tokenizer.json").read_text())["model"]["vocab"]
+    assert "pneumothorax" in vocabulary
+    assert not any(word.startswith("card") for word in vocabulary)
+
+
+def test_a_tokenizer_that_is_given_is_used_and_its_content_names_the_pack(tmp_path: Path) -> None:
+    from curation.vocabulary import train_tokenizer
+
+    given = tmp_path / "mine.json"
+    given.write_text(train_tokenizer(["aorta aorta aorta"]))
+    lake = lake_with(tmp_path, ct("s", report="aorta normal"))
+    recipe = dataclasses.replace(RECIPE, tokenizer=str(given))
+    pack = build_pack(lake, COHORT, recipe)
+    assert pack.name == pack_id_of(COHORT, recipe, given.read_text()) != pack_id_of(COHORT, RECIPE)
+    assert (pack / "tokenizer.json").read_text() == given.read_text()
+    assert str(tmp_path) not in (pack / "pack.json").read_text()
+    given.write_text("{}")
+    with pytest.raises(ConfigurationError, match="no tokenizer file"):
+        build_pack(lake, COHORT, recipe)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        build_pack(lake, COHORT, dataclasses.replace(RECIPE, tokenizer=str(tmp_path / "none.json")))
+
+
+def test_a_pack_without_text_has_none(tmp_path: Path) -> None:
+    pack = build_pack(lake_with(tmp_path, ct("s")), COHORT, dataclasses.replace(RECIPE, text=False))
+    assert open_pack(pack).text is None
+    assert sorted(p.name for p in pack.iterdir()) == ["pack.json", "tiles.parquet"]
+
+
+def test_shrinking_keeps_the_mean_and_growing_stays_in_range() -> None:
+    values = np.random.default_rng(2).uniform(0, 255, (50, 37))
+    small = resample(resample(values, 13, axis=0), 11, axis=1)
+    assert small.shape == (13, 11)
+    assert small.mean() == pytest.approx(values.mean(), abs=1e-9)
+    assert np.allclose(resample(values[:48], 12, axis=0), values[:48].reshape(12, 4, 37).mean(axis=1))
+    large = resample(values, 120, axis=0)
+    assert values.min() - 1e-9 <= large.min() <= large.max() <= values.max() + 1e-9
+    assert np.allclose(resample(np.full((1, 5), 9.0), 4, axis=0), 9.0)
+    assert letterbox(np.full((3, 300), 99.0), 32)[0].shape == (32, 32)
+
+
+def test_a_frame_is_decoded_smaller_only_where_the_tile_still_is() -> None:
+    assert reduction(512, 512, 224) == 0
+    assert reduction(2140, 1760, 224) == 2
+    assert reduction(2140, 1760, 518) == 1
+    assert reduction(100, 100, 224) == 0
