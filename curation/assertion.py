@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from curation.phrase import any_of, pattern
+from curation.phrase import Phrases, any_of, pattern
 from curation.section import language_rules
 
 PRESENT, ABSENT, UNCERTAIN = "present", "absent", "uncertain"
@@ -54,8 +54,8 @@ class Trigger:
 class Rules:
     """The compiled rules of one language."""
 
-    triggers: re.Pattern[str]
-    roles: Sequence[frozenset[str]]
+    triggers: Phrases
+    roles: Mapping[str, frozenset[str]]
     terminators: re.Pattern[str]
     new_phrase: re.Pattern[str]
     joints: re.Pattern[str]
@@ -72,13 +72,12 @@ def rules_for(language: str) -> Rules:
     for role in _ROLES:
         for phrase in facts["triggers"]["pseudo"] if role == "pseudo" else facts["triggers"][role]:
             phrases.setdefault(phrase, set()).add(role)
-    ordered = sorted(phrases, key=lambda p: (-len(p), p))
     scope = facts["scope"]
     joiners = "|".join(pattern(j, language) for j in scope["joiners"])
     qualifiers = any_of(scope["qualifiers"], language).pattern
     return Rules(
-        triggers=re.compile("|".join(f"({pattern(p, language)})" for p in ordered)),
-        roles=[frozenset(phrases[p]) for p in ordered],
+        triggers=Phrases(phrases, language),
+        roles={p: frozenset(roles) for p, roles in phrases.items()},
         terminators=re.compile(any_of(scope["terminators"], language).pattern + "|;|(?<=[a-z]):"),
         new_phrase=re.compile(rf"(?:,|{joiners})\s*(?:(?:{joiners})\s*)?(?:{qualifiers}|\d)"),
         joints=re.compile(rf",|{joiners}"),
@@ -93,8 +92,8 @@ def rules_for(language: str) -> Rules:
 def find_triggers(sentence: str, rules: Rules) -> list[Trigger]:
     """Triggers of a folded sentence, leftmost and longest first, not overlapping."""
     return [
-        Trigger(m.start(), m.end(), rules.roles[(m.lastindex or 1) - 1])
-        for m in rules.triggers.finditer(sentence)
+        Trigger(a, b, rules.roles[phrase])
+        for a, b, phrase in rules.triggers.spans(sentence, 0, len(sentence))
     ]
 
 

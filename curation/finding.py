@@ -21,7 +21,7 @@ from typing import Any
 from uuid import UUID
 
 from curation.assertion import ABSENT, PRESENT, UNCERTAIN, Span, assess, find_triggers, rules_for
-from curation.phrase import any_of, fold
+from curation.phrase import Phrases, fold
 from curation.records import Finding, Refused, Report
 from curation.section import PREAMBLE, find_sections, find_sentences, languages
 
@@ -61,11 +61,11 @@ class Term:
 @dataclass(frozen=True, slots=True)
 class _Matcher:
     name: str
-    words: re.Pattern[str]
-    not_words: re.Pattern[str]
-    absent_words: re.Pattern[str]
-    context: re.Pattern[str]
-    context_words: re.Pattern[str]
+    words: Phrases
+    not_words: Phrases
+    absent_words: Phrases
+    context: Phrases
+    context_words: Phrases
 
 
 @functools.cache
@@ -101,7 +101,7 @@ def finding_name(label: str) -> str:
 def _matchers(language: str) -> Sequence[_Matcher]:
     keys = ("words", "not_words", "absent_words", "context", "context_words")
     return [
-        _Matcher(term.name, *(any_of(words.get(key, ()), language) for key in keys))
+        _Matcher(term.name, *(Phrases(words.get(key, ()), language) for key in keys))
         for term in lexicon().values()
         if (words := term.phrases.get(language))
     ]
@@ -141,7 +141,7 @@ def _in_context(text: str, sections: Sequence[Mapping[str, Any]], language: str)
     """Findings whose organ the title or technique names: there their plain words ("no mass") mean them."""
     spans = [(s["start"], s["end"]) for s in sections if s["name"] in (PREAMBLE, "technique")]
     told = fold(" ".join(text[a : min(b, a + _TITLE_CHARS)] for a, b in spans))
-    return frozenset(m.name for m in _matchers(language) if m.context.search(told))
+    return frozenset(m.name for m in _matchers(language) if m.context.spans(told, 0, len(told)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,9 @@ class _Reader:
             triggers = find_triggers(sentence, rules)
             spans = [span for _, span, _ in inside]
             for name, span, states in inside:
-                assertion = assess(sentence, span, spans, triggers, rules)
+                # "the heart is not enlarged" as a whole says absent: its own "not" is no second negation
+                outside = [t for t in triggers if states == PRESENT or t.end <= span[0] or span[1] <= t.start]
+                assertion = assess(sentence, span, spans, outside, rules)
                 if states == ABSENT:
                     # "the lungs are not clear" says that something is there, not what
                     assertion = ABSENT if assertion == PRESENT else None
@@ -201,8 +203,8 @@ class _Reader:
             mentions += [(matcher.name, w, PRESENT) for w in kept]
         return mentions
 
-    def _spans(self, pattern: re.Pattern[str], start: int, end: int) -> list[Span]:
-        return [m.span() for m in pattern.finditer(self.folded, start, end)]
+    def _spans(self, phrases: Phrases, start: int, end: int) -> list[Span]:
+        return [(a, b) for a, b, _ in phrases.spans(self.folded, start, end)]
 
 
 def _overlaps(span: Span, others: Sequence[Span]) -> bool:

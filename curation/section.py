@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from curation.phrase import fold, pattern
+from curation.phrase import Phrases, fold
 
 PREAMBLE = "preamble"
 """What stands before the first heading; the whole report where there is none."""
@@ -38,21 +38,17 @@ def language_rules(language: str) -> Mapping[str, Any]:
 
 
 @functools.cache
-def _headings() -> tuple[re.Pattern[str], Mapping[str, str]]:
-    """One pattern for the headings of all languages, and group name to section name."""
-    names: dict[str, str] = {}
-    alternatives: list[tuple[int, str]] = []
-    for language in languages():
-        for section, phrases in language_rules(language)["sections"].items():
-            for phrase in phrases:
-                group = f"h{len(names)}"
-                names[group] = section
-                alternatives.append((-len(phrase), f"(?P<{group}>{pattern(phrase, language)})"))
-    words = "|".join(p for _, p in sorted(alternatives))
+def _headings() -> list[tuple[Phrases, Mapping[str, str]]]:
+    """For each language its headings, and heading to section name."""
     # a heading opens a line or a sentence and ends in a colon, or stands alone in its line
-    return re.compile(
-        rf"(?:(?<=\n)|(?<=^)|(?<=[.!?\]]\s))[ \t#*=_-]*(?:{words})[ \t*_=]*(?::|(?=\n)|$)", re.M
-    ), names
+    lead, tail = r"(?:(?<=\n)|(?<=^)|(?<=[.!?\]]\s))[ \t#*=_-]*(?:", r")[ \t*_=]*(?::|(?=\n)|$)"
+    found: list[tuple[Phrases, Mapping[str, str]]] = []
+    for language in languages():
+        names = {
+            p: section for section, phrases in language_rules(language)["sections"].items() for p in phrases
+        }
+        found.append((Phrases(names, language, lead=lead, tail=tail), names))
+    return found
 
 
 def find_sections(text: str) -> list[dict[str, Any]]:
@@ -61,8 +57,11 @@ def find_sections(text: str) -> list[dict[str, Any]]:
     Names: preamble, indication, history, technique, comparison, findings, impression, recommendation, addendum, signature.
     Empty sections are left out; a name may come twice.
     """
-    headings, names = _headings()
-    marks = [(m.start(), m.end(), names[str(m.lastgroup)]) for m in headings.finditer(fold(text))]
+    folded = fold(text)
+    marks: list[tuple[int, int, str]] = []
+    for headings, names in _headings():
+        marks += [(a, b, names[phrase]) for a, b, phrase in headings.spans(folded, 0, len(folded))]
+    marks = _leftmost(marks)
     bounds = [(0, 0, PREAMBLE), *marks]
     sections = []
     for n, (_, start, name) in enumerate(bounds):
@@ -73,6 +72,15 @@ def find_sections(text: str) -> list[dict[str, Any]]:
         if end > start:
             sections.append({"name": name, "start": start, "end": end})
     return sections
+
+
+def _leftmost(marks: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """Marks in order, the longer first where two begin together, without overlaps."""
+    kept: list[tuple[int, int, str]] = []
+    for mark in sorted(marks, key=lambda m: (m[0], -m[1])):
+        if not kept or mark[0] >= kept[-1][1]:
+            kept.append(mark)
+    return kept
 
 
 @functools.cache

@@ -49,7 +49,7 @@ def test_shared_pixels_and_reports_are_found_and_templates_are_not(tmp_path: Pat
     films = [film(p, p, "north", delivery="d") for p in people]
     films[:2] = [dataclasses.replace(f, pixel_sha256=b"x" * 32) for f in films[:2]]
     # a long text of two people; a template of many; a short phrase of two
-    texts = {train: LONG, test: LONG.upper(), **{p: LONG + "A template." for p in others}}
+    texts = {train: LONG, test: LONG.upper(), **dict.fromkeys(others, LONG + "A template.")}
     short = [(p, "No acute disease.") for p in (train, test)]
     reports = [
         row(
