@@ -110,7 +110,7 @@ def drawn() -> dict[str, set[str]]:
         if match := re.match(r"(\w+)/", line):
             room = match[1]
             rooms[room] = set()
-        elif match := re.match(r"  (\S+)", line):
+        elif match := re.match(r"  (?!--)(\S+)", line):
             rooms[room].add(match[1])
     return rooms
 

@@ -21,7 +21,7 @@ from curation.records import Refused
 from tests.curation.pixel_source import clean_of, file_of
 
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
-SHARED = Path("/work/shared/data/dicom")
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "dicom"
 LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
 RLE = "1.2.840.10008.1.2.5"
