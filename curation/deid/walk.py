@@ -403,7 +403,8 @@ class Walk:
         is_fact = not depth and (
             tag in values.OBJECT_UIDS or tag == _ACCESSION or getattr(rule, "fact", False)
         )
-        if len(raw) <= _REMEMBERED_BYTES and not is_fact:
+        is_deeper = depth and vr == b"SQ"  # the cap on nesting counts from where a sequence stands
+        if len(raw) <= _REMEMBERED_BYTES and not is_fact and not is_deeper:
             memory = self.person.nested if depth else self.person.top
             if len(memory) >= _REMEMBERED_ELEMENTS:
                 memory.clear()
