@@ -22,7 +22,7 @@ from training.spec import TuneSpec
 
 Ints = NDArray[np.int64]
 
-DEFAULT_LR = {"cut": 1e-4, "last_n": 1e-4, "lora": 3e-4, "full": 3e-5}
+DEFAULT_LR = {"cut": 3e-5, "last_n": 3e-5, "lora": 3e-4, "full": 3e-5}
 """Peak learning rate of what moves in the backbone."""
 
 LAYER_DECAY = 0.75

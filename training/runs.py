@@ -144,19 +144,17 @@ def replace_file(path: Path, content: bytes, *, is_durable: bool = True) -> None
 def read_run(lake_root: Path, run_id: str) -> dict[str, Any]:
     """One run: run_id, name, cohort_id, status, progress, step, eta_s, message, spec, report and the row of `runs`.
 
-    `status` is `interrupted` where the run says running but its heart has stopped. Raises ConfigurationError where
+    `status` is `queued` where the spec is placed and nobody has begun, `interrupted` where the run says running but
+    its heart has stopped. Raises ConfigurationError where
     there is no such run.
     """
     folder = RunFolder(lake_root, run_id)
     spec = folder.read_json("spec.json")
     if spec is None:
         raise ConfigurationError(f"No run {run_id!r} in this lake; rwid runs lists them.")
-    status = folder.read_json("status.json") or {
-        "status": "running",
-        "progress": 0.0,
-        "step": 0,
-        "heartbeat": 0.0,
-    }
+    status = folder.read_json("status.json") or asdict(
+        Status("running", 0.0, 0, None, "starting", 0, "", 0.0)
+    )
     run_file = folder.path / "run.parquet"
     row = pq.read_table(run_file).to_pylist()[0] if run_file.is_file() else {}
     state = status["status"]

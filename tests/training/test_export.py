@@ -8,12 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
+from torch import nn
 
 from curation.records import ConfigurationError
 from tests.training.planted import SIZE, lay_down, tree
 from training.backbone import load_backbone
 from training.batches import Tiles
 from training.export import load_tuned
+from training.lowrank import adapter_config, adapter_tensors, add_updates
 from training.spec import parse_spec
 from training.tune import tune
 
@@ -68,19 +71,20 @@ def test_a_release_on_another_backbone_is_refused(tmp_path: Path) -> None:
         load_tuned(run)
 
 
-@pytest.mark.slow
 def test_peft_reads_the_adapter_and_agrees(tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
-    _, run = released(tmp_path, "lora")
-    ours = load_tuned(run).backbone.model
-    adapter = tmp_path / "adapter"
-    adapter.mkdir()
-    (adapter / "adapter_config.json").write_bytes((run / "adapter_config.json").read_bytes())
-    (adapter / "adapter_model.safetensors").write_bytes((run / "adapter.safetensors").read_bytes())
-    theirs = peft.PeftModel.from_pretrained(load_backbone("builtin:tiny-vit", SIZE).model, str(adapter))
+    ours = load_backbone("builtin:tiny-vit", SIZE).model
+    names = add_updates(ours, rank=4, seed=1)
+    for name, parameter in ours.named_parameters():
+        if name.endswith("lora_B"):
+            nn.init.normal_(parameter, generator=torch.Generator().manual_seed(2))
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter_config(names, 4)))
+    tensors = {name: tensor.contiguous() for name, tensor in adapter_tensors(ours).items()}
+    save_torch(tensors, tmp_path / "adapter_model.safetensors")
+    theirs = peft.PeftModel.from_pretrained(load_backbone("builtin:tiny-vit", SIZE).model, str(tmp_path))
     x = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         a, b = ours(pixel_values=x).last_hidden_state, theirs(pixel_values=x).last_hidden_state
         plain = load_backbone("builtin:tiny-vit", SIZE).model(pixel_values=x).last_hidden_state
-    assert torch.allclose(a, b, atol=1e-5)
-    assert not torch.allclose(a, plain, atol=1e-4), "the adapter changes something"
+    assert torch.allclose(a, b, atol=1e-4)
+    assert not torch.allclose(a, plain, atol=0.1), "the adapter changes something"
