@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import gzip
 import io
-import re
 import tarfile
 import zipfile
 import zlib
@@ -25,8 +24,18 @@ import pyarrow.parquet as pq
 ANCHOR = 8
 """Values shorter than this many bytes are not searched: they would be found by accident."""
 
-DATE_STYLES = ("%Y%m%d", "%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%B %d, %Y", "%d %B %Y", "%d %b %Y")
-_TABLE_BITS = 22
+DATE_STYLES = (
+    "%Y%m%d",
+    "%Y-%m-%d",
+    "%d.%m.%Y",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%Y/%m/%d",
+    "%B %d, %Y",
+    "%d %B %Y",
+    "%d %b %Y",
+)
+_TABLE_BITS = 21
 _CHUNK = 4 << 20
 _OVERLAP = 1024
 _MAX_INFLATED = 256 << 20
@@ -93,12 +102,12 @@ class Patterns:
     """Many byte patterns, found in one pass: a table of 8-byte anchors (their last bytes), then the whole pattern."""
 
     def __init__(self, patterns: Iterable[tuple[bytes, tuple[str, str]]]) -> None:
-        self._meaning: dict[bytes, tuple[str, str]] = {}
+        self._meanings: dict[bytes, list[tuple[str, str]]] = {}
         for pattern, meaning in patterns:
             if len(pattern) >= ANCHOR:
-                self._meaning.setdefault(pattern, meaning)
+                self._meanings.setdefault(pattern, []).append(meaning)
         self._by_anchor: dict[int, list[bytes]] = {}
-        for pattern in self._meaning:
+        for pattern in self._meanings:
             self._by_anchor.setdefault(int.from_bytes(pattern[-ANCHOR:], "little"), []).append(pattern)
         self._anchors = np.sort(np.fromiter(self._by_anchor, np.uint64, len(self._by_anchor)))
         self._table = np.zeros(1 << _TABLE_BITS, bool)
@@ -125,7 +134,7 @@ class Patterns:
                     is_there = begin >= 0 and pattern not in found and piece[begin:end] == pattern
                     if is_there and not _is_inside_number(piece, begin, pattern):
                         found.add(pattern)
-                        yield self._meaning[pattern]
+                        yield from self._meanings[pattern]
 
 
 def _is_inside_number(piece: bytes, begin: int, pattern: bytes) -> bool:
@@ -245,7 +254,9 @@ def _duckdb(path: Path) -> Iterator[tuple[str, bytes]]:
     import duckdb
 
     with duckdb.connect(str(path), read_only=True) as con:
-        rows: Sequence[tuple[str, ...]] = con.execute("SELECT sql FROM duckdb_views() WHERE NOT internal").fetchall()
+        rows: Sequence[tuple[str, ...]] = con.execute(
+            "SELECT sql FROM duckdb_views() WHERE NOT internal"
+        ).fetchall()
         yield "views", "\n".join(r[0] or "" for r in rows).encode()
         for schema, table in con.execute("SELECT schema_name, table_name FROM duckdb_tables()").fetchall():
             text = "\n".join(str(r) for r in con.execute(f'SELECT * FROM "{schema}"."{table}"').fetchall())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -92,7 +91,14 @@ class Draft:
 
 
 def start_series(
-    case: Case, device: Device, *, sop_class: str, modality: str, number: int, description: str, body_part: str
+    case: Case,
+    device: Device,
+    *,
+    sop_class: str,
+    modality: str,
+    number: int,
+    description: str,
+    body_part: str,
 ) -> Draft:
     """The elements that all objects of a series share, identities planted."""
     draft = Draft(Dataset())
@@ -109,7 +115,9 @@ def start_series(
     draft.plant("SeriesDate", "date", dicom_date(case.study.day))
     draft.set(SeriesTime="101523")
     plant_nested(draft.ds, draft.planted, case.coiner, case.study)
-    plant_private(draft.ds, draft.planted, case.coiner, device.private_creator, person_name(case.person.name, "plain"))
+    plant_private(
+        draft.ds, draft.planted, case.coiner, device.private_creator, person_name(case.person.name, "plain")
+    )
     return draft
 
 
@@ -144,13 +152,18 @@ def _equipment(draft: Draft, case: Case, device: Device) -> None:
     draft.set(Manufacturer=device.manufacturer, ManufacturerModelName=device.model, SoftwareVersions="4.2.1")
     draft.plant("InstitutionName", "institution", case.dialect.title)
     draft.plant("StationName", "device", device.station)
-    serial = f"SN{case.dialect.order}{device.station}"
+    serial = f"SN{case.dialect.order}-{device.station}-77"
     draft.plant("DeviceSerialNumber", "device", serial)
     draft.plant("OperatorsName", "physician_name", person_name(case.staff.readers[-1], "plain"))
 
 
 def finish(
-    case: Case, device: Device, draft: Draft, pictures: Iterator[tuple[dict[str, object], Frames]], *, oddities: Oddities | None = None
+    case: Case,
+    device: Device,
+    draft: Draft,
+    pictures: Iterator[tuple[dict[str, object], Frames]],
+    *,
+    oddities: Oddities | None = None,
 ) -> Iterator[Made]:
     """Files of one series: for every picture its own elements, pixels, UID and dates are set, then it is written.
 
@@ -170,11 +183,11 @@ def finish(
             setattr(ds, keyword, value)
         _describe_pixels(ds, frames)
         set_pixels(ds, frames, device.transfer_syntax, odd.comment, odd.surplus)
-        meta: dict[str, str | bytes] = {"SourceApplicationEntityTitle": f"{device.station}_AE", **odd.meta}
+        meta: dict[str, str | bytes] = {"SourceApplicationEntityTitle": f"{device.station}_STORE", **odd.meta}
         own = (
             Planted("SOPInstanceUID", "uid", uid),
             Planted("AcquisitionDate", "date", dicom_date(case.study.day)),
-            Planted("meta SourceApplicationEntityTitle", "device", f"{device.station}_AE"),
+            Planted("meta SourceApplicationEntityTitle", "device", f"{device.station}_STORE"),
         )
         data = to_bytes(ds, device.transfer_syntax, meta, odd.preamble)
         yield Made(number, instance, uid, data, (*draft.planted, *odd.planted, *own))
@@ -189,8 +202,3 @@ def _describe_pixels(ds: Dataset, frames: Frames) -> None:
     if "BitsStored" not in ds:
         ds.BitsStored = ds.BitsAllocated
     ds.HighBit = ds.BitsStored - 1
-
-
-def requested_on(study: PlannedStudy) -> str:
-    """The day on which a study was asked for."""
-    return dicom_date(study.day - timedelta(days=2))

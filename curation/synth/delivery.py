@@ -37,11 +37,17 @@ class Delivery:
     def add_study(self, case: Case, files: Sequence[Made]) -> None:
         """The images of one study: loose files, or one archive."""
         placed = [(made, *place(case, made)) for made in files]
-        packs = self._dialect.packing != "none" and spread(case.number, start=0.3) < self._dialect.packed_share
+        packs = (
+            self._dialect.packing != "none" and spread(case.number, start=0.3) < self._dialect.packed_share
+        )
         if packs:
             archive = f"incoming/{case.study.accession}.{self._dialect.packing}"
             self._write(archive, pack([(path, made.data) for made, path, _ in placed], self._dialect.packing))
-            self._key.add(self._dialect.name, self._path(archive), [Planted("file name", "accession", case.study.accession)])
+            self._key.add(
+                self._dialect.name,
+                self._path(archive),
+                [Planted("file name", "accession", case.study.accession)],
+            )
         for made, path, in_path in placed:
             where = f"{archive}!{path}" if packs else path
             if not packs:
@@ -88,7 +94,10 @@ class Delivery:
         self.counts["clinical"] += 1
         path = f"reports/{study.accession}.txt"
         self._write(path, f"Accession: {study.accession}\n{report.text}".encode())
-        head = [Planted("file name", "accession", study.accession), Planted("report text", "accession", study.accession)]
+        head = [
+            Planted("file name", "accession", study.accession),
+            Planted("report text", "accession", study.accession),
+        ]
         self._key.add(self._dialect.name, self._path(path), [*head, *report.planted])
 
     def add_unlinked_report(self, accession: str, text: str) -> None:
@@ -100,14 +109,20 @@ class Delivery:
 
     def close(self, canary: str) -> None:
         """The table of reports or outcomes, one truncated file, one file that is no DICOM."""
-        table = "outcomes.csv" if self._dialect.report_format == "txt" else f"reports.{self._dialect.report_format}"
+        table = (
+            "outcomes.csv"
+            if self._dialect.report_format == "txt"
+            else f"reports.{self._dialect.report_format}"
+        )
         self._write(f"reports/{table}", _table(self._rows, table))
         self._key.add(self._dialect.name, self._path(f"reports/{table}"), self._row_planted)
         if self._example is not None:
             self._write(f"broken/cut{self._dialect.extension}", self._example[: len(self._example) * 2 // 3])
             self.counts["truncated"] += 1
         self._write("broken/note.dcm", f"Not an image. Please ask for {canary}.\n".encode())
-        self._key.add(self._dialect.name, self._path("broken/note.dcm"), [Planted("no DICOM", "text", canary)])
+        self._key.add(
+            self._dialect.name, self._path("broken/note.dcm"), [Planted("no DICOM", "text", canary)]
+        )
         self.counts["not_dicom"] += 1
 
     def _path(self, path: str) -> str:

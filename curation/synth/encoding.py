@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
+from pydicom.uid import UID
 
 IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN = (
     "1.2.840.10008.1.2",
@@ -52,7 +53,11 @@ def _lossless_jpeg(frame: Frame) -> bytes:
 
 def _baseline(frame: Frame) -> bytes:
     if frame.ndim == 3:
-        return bytes(imagecodecs.jpeg8_encode(frame, level=88, colorspace="RGB", outcolorspace="YCBCR", subsampling="422"))
+        return bytes(
+            imagecodecs.jpeg8_encode(
+                frame, level=88, colorspace="RGB", outcolorspace="YCBCR", subsampling="422"
+            )
+        )
     return bytes(imagecodecs.jpeg8_encode(frame, level=88))
 
 
@@ -65,7 +70,9 @@ ENCODERS: Mapping[str, Callable[[Frame], bytes]] = {
     JPEG_BASELINE: _baseline,
     "1.2.840.10008.1.2.4.70": lambda f: _lossless_jpeg(_unsigned(f)),
     "1.2.840.10008.1.2.4.80": lambda f: bytes(imagecodecs.jpegls_encode(f, level=0)),
-    "1.2.840.10008.1.2.4.90": lambda f: bytes(imagecodecs.jpeg2k_encode(f, level=0, codecformat="j2k", reversible=True, mct=False)),
+    "1.2.840.10008.1.2.4.90": lambda f: bytes(
+        imagecodecs.jpeg2k_encode(f, level=0, codecformat="j2k", reversible=True, mct=False)
+    ),
     "1.2.840.10008.1.2.4.201": lambda f: bytes(imagecodecs.htj2k_encode(f, reversible=True)),
 }
 """Encoder of one frame by transfer syntax; native syntaxes need none."""
@@ -77,14 +84,16 @@ def with_comment(jpeg: bytes, comment: str) -> bytes:
     return jpeg[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + jpeg[2:]
 
 
-def set_pixels(ds: Dataset, frames: list[Frame], syntax: str, comment: str = "", surplus: bytes = b"") -> None:
-    """Write frames, [rows, columns] or [rows, columns, 3], into the dataset as pixel data of the syntax.
+def set_pixels(
+    ds: Dataset, frames: list[Frame], syntax: str, comment: str = "", surplus: bytes = b""
+) -> None:
+    """Write frames, little endian [rows, columns] or [rows, columns, 3], into the dataset as pixel data of the syntax.
 
     `surplus` goes behind native pixels, where the standard has nothing.
     """
     if syntax in NATIVE:
-        order = ">" if syntax == BIG_ENDIAN else "<"
-        raw = b"".join(f.astype(f.dtype.newbyteorder(order), copy=False).tobytes() for f in frames) + surplus
+        big = syntax == BIG_ENDIAN
+        raw = b"".join((f.byteswap() if big else f).tobytes() for f in frames) + surplus
         ds.PixelData = raw + b"\0" * (len(raw) % 2)
         ds["PixelData"].VR = "OB" if frames[0].dtype.itemsize == 1 and syntax != IMPLICIT else "OW"
         return
@@ -102,8 +111,8 @@ def to_bytes(ds: Dataset, syntax: str, meta: Mapping[str, str | bytes], preamble
     file_meta.FileMetaInformationVersion = b"\0\1"
     file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
     file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    file_meta.TransferSyntaxUID = syntax
-    file_meta.ImplementationClassUID = IMPLEMENTATION_UID
+    file_meta.TransferSyntaxUID = UID(syntax)
+    file_meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
     for keyword, value in meta.items():
         setattr(file_meta, keyword, value)
     ds.file_meta = file_meta

@@ -67,9 +67,13 @@ def generate(
     """
     dialects, sizes = load_dialects(), load_profile(profile)
     if not 1 <= sites <= len(dialects):
-        raise ConfigurationError(f"There are {len(dialects)} site dialects: use --sites 1 to {len(dialects)}.")
+        raise ConfigurationError(
+            f"There are {len(dialects)} site dialects: use --sites 1 to {len(dialects)}."
+        )
     if patients < sites:
-        raise ConfigurationError(f"{patients} patients are too few for {sites} sites: use --patients {sites} or more.")
+        raise ConfigurationError(
+            f"{patients} patients are too few for {sites} sites: use --patients {sites} or more."
+        )
     if dst.exists() and any(dst.iterdir()):
         raise ConfigurationError(f"{dst} is not empty. Name a new folder, or remove this one first.")
     dst.mkdir(parents=True, exist_ok=True)
@@ -85,7 +89,13 @@ class _Run:
     def __init__(
         self, dst: Path, profile: Profile, seed: int, total: int, progress: Callable[[int, int], None] | None
     ) -> None:
-        self._dst, self._profile, self._seed, self._total, self._progress = dst, profile, seed, total, progress
+        self._dst, self._profile, self._seed, self._total, self._progress = (
+            dst,
+            profile,
+            seed,
+            total,
+            progress,
+        )
         self._key = AnswerKey()
         self._coiner = Coiner(stream(seed, "coiner"))
         self._truth: list[dict[str, Any]] = []

@@ -75,7 +75,9 @@ class Coiner:
         self._used: set[str] = set()
 
     def _word(self, part: str) -> str:
-        places = ["first", "middle", "last"] if self._rng.random() < 0.5 else ["first", "middle", "middle", "last"]
+        places = (
+            ["first", "middle", "last"] if self._rng.random() < 0.5 else ["first", "middle", "middle", "last"]
+        )
         return "".join(str(self._rng.choice(_NAMES[f"{part}_{place}"])) for place in places)
 
     def _fresh(self, part: str) -> str:
@@ -126,7 +128,9 @@ class Coiner:
 def person_name(name: Name, order: str) -> str:
     """A DICOM PN value as the site's desk types it."""
     if order == "upper_middle":
-        text = f"{name.family.upper()}^{name.given.upper()}" + (f"^{name.middle.upper()}" if name.middle else "")
+        text = f"{name.family.upper()}^{name.given.upper()}" + (
+            f"^{name.middle.upper()}" if name.middle else ""
+        )
     elif order == "given_first":
         # the desk types all into the family component: the name has no carets at all
         text = f"{name.given} {name.family}"

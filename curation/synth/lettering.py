@@ -14,7 +14,9 @@ _FONT = {
 }
 
 
-def burn(image: NDArray[np.uint8], row: int, column: int, text: str, value: int = 255, scale: int = 1) -> None:
+def burn(
+    image: NDArray[np.uint8], row: int, column: int, text: str, value: int = 255, scale: int = 1
+) -> None:
     """Write text into an image [rows, columns], in place; what does not fit is cut off. Unknown signs become blanks."""
     blocks = [np.pad(_FONT.get(sign, _FONT[" "]), ((0, 0), (0, 1))) for sign in text.upper()]
     ink = np.kron(np.hstack(blocks), np.ones((scale, scale), bool))

@@ -24,20 +24,20 @@ def place(case: Case, made: Made) -> tuple[str, tuple[Planted, ...]]:
     if dialect.path == "named":
         owner = f"{person.name.family.upper()}_{person.patient_id}"
         path = f"images/{owner}/{study.accession}/S{series:02d}/IM{instance:04d}{ending}"
-        values = (
+        values = [
             ("person_name", person.name.family.upper()),
             ("patient_id", person.patient_id),
             ("accession", study.accession),
-        )
+        ]
     elif dialect.path == "tree":
         path = f"DICOM/{person.patient_id}/ST{case.number:05d}/SE{series:03d}/IM{instance:05d}{ending}"
-        values = (("patient_id", person.patient_id),)
+        values = [("patient_id", person.patient_id)]
     elif dialect.path == "uid":
         path = f"{study.uid}/{made.sop_uid}{ending}"
-        values = (("uid", study.uid), ("uid", made.sop_uid))
+        values = [("uid", study.uid), ("uid", made.sop_uid)]
     else:
         path = f"export/{study.accession}/{series:02d}{instance:05d}{ending}"
-        values = (("accession", study.accession),)
+        values = [("accession", study.accession)]
     return path, tuple(Planted("file name", kind, value) for kind, value in values)
 
 
@@ -54,4 +54,8 @@ def pack(members: Sequence[tuple[str, bytes]], packing: str) -> bytes:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    return gzip.compress(buffer.getvalue(), compresslevel=1, mtime=0) if packing == "tar.gz" else buffer.getvalue()
+    return (
+        gzip.compress(buffer.getvalue(), compresslevel=1, mtime=0)
+        if packing == "tar.gz"
+        else buffer.getvalue()
+    )

@@ -57,7 +57,11 @@ class Disease:
 
     def has(self, finding: str) -> bool:
         """Whether a finding is there."""
-        amount: float = getattr(self, f"{finding}_mm") if finding in ("nodule", "lesion", "mass") else getattr(self, finding)
+        amount: float = (
+            getattr(self, f"{finding}_mm")
+            if finding in ("nodule", "lesion", "mass")
+            else getattr(self, finding)
+        )
         return amount > 0
 
 
@@ -91,7 +95,11 @@ class Person:
 
     def age_years(self, day: date) -> int:
         """Completed years on a day."""
-        return day.year - self.birth_date.year - ((day.month, day.day) < (self.birth_date.month, self.birth_date.day))
+        return (
+            day.year
+            - self.birth_date.year
+            - ((day.month, day.day) < (self.birth_date.month, self.birth_date.day))
+        )
 
     def outcome(self, day: date) -> tuple[float, bool]:
         """Days from a day to death or to the end of observation, and whether death was observed."""
@@ -137,7 +145,12 @@ def _age(rng: np.random.Generator, index: int) -> float:
 
 
 def _studies(
-    rng: np.random.Generator, dialect: Dialect, profile: Profile, coiner: Coiner, kind: str, numbers: tuple[int, int]
+    rng: np.random.Generator,
+    dialect: Dialect,
+    profile: Profile,
+    coiner: Coiner,
+    kind: str,
+    numbers: tuple[int, int],
 ) -> tuple[PlannedStudy, ...]:
     """The first study and, for some, follow-ups; a chest film is often followed by a CT."""
     kinds = [kind]
@@ -159,13 +172,11 @@ def _studies(
 def make_person(seed: int, dialect: Dialect, profile: Profile, coiner: Coiner, index: int) -> Person:
     """Person number `index` (from 0) of a site."""
     rng = stream(seed, dialect.name, index, "person")
-    kind = profile.mix[(index + dialect.order - 1) % len(profile.mix)]
+    kind = profile.mix[index % len(profile.mix)]
     studies = _studies(rng, dialect, profile, coiner, kind, (dialect.order, index + 1))
     # the place counts within the kind, so that each kind of study meets its site's prevalence
     round_, turn = divmod(index, len(profile.mix))
-    n_before = round_ * profile.mix.count(kind) + sum(
-        profile.mix[(i + dialect.order - 1) % len(profile.mix)] == kind for i in range(turn)
-    )
+    n_before = round_ * profile.mix.count(kind) + profile.mix[:turn].count(kind)
     disease = _disease(rng, dialect.prevalence, kind, spread(n_before, start=0.13 * dialect.order))
     age = _age(rng, index)
     sex = "F" if kind == "us" or rng.random() < 0.48 else "M"

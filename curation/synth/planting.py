@@ -25,6 +25,7 @@ class Oddities:
     preamble: bool = True
     wrong_vr: bool = True
     padding: bool = True
+    unregistered: bool = True
     overlay: bool = False
     surplus: bool = False
 
@@ -97,6 +98,8 @@ def plant_odd(ds: Dataset, coiner: Coiner, person: Person, device: Device, oddit
         _preamble(odd, coiner)
     if oddities.wrong_vr and device.transfer_syntax != IMPLICIT:
         _wrong_vr(ds, odd, coiner, person)
+    if oddities.unregistered:
+        _unregistered(ds, odd, coiner)
     if oddities.padding:
         _padding(ds, odd, coiner)
     if oddities.overlay:
@@ -111,7 +114,10 @@ def plant_odd(ds: Dataset, coiner: Coiner, person: Person, device: Device, oddit
 def _preamble(odd: Odd, coiner: Coiner) -> None:
     front, private = coiner.canary("pr"), coiner.canary("mi")
     odd.preamble = b"\0" * 16 + front.encode()
-    odd.meta = {"PrivateInformationCreatorUID": coiner.uid(98), "PrivateInformation": private.encode() + b"\0"}
+    odd.meta = {
+        "PrivateInformationCreatorUID": coiner.uid(98),
+        "PrivateInformation": private.encode() + b"\0",
+    }
     odd.planted += [Planted("preamble", "text", front), Planted("meta PrivateInformation", "text", private)]
 
 
@@ -124,6 +130,13 @@ def _wrong_vr(ds: Dataset, odd: Odd, coiner: Coiner, person: Person) -> None:
         Planted("ResponsiblePerson as LO", "person_name", value),
         Planted("ImageComments as UT", "text", number),
     ]
+
+
+def _unregistered(ds: Dataset, odd: Odd, coiner: Coiner) -> None:
+    """An element of an even group that the standard does not have."""
+    text = coiner.canary("ue")
+    ds.add(DataElement(0x0010F0A1, "LO", text))
+    odd.planted.append(Planted("unregistered element", "text", text))
 
 
 def _padding(ds: Dataset, odd: Odd, coiner: Coiner) -> None:

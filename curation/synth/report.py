@@ -29,7 +29,14 @@ KINDS = {
 """Which placeholders identify, and as what."""
 
 UNCERTAIN_SHARE = 0.08
-MENTIONED_WHEN_ABSENT = {"nodule": 0.95, "lesion": 0.95, "mass": 0.95, "effusion": 0.7, "emphysema": 0.5, "fibrosis": 0.5}
+MENTIONED_WHEN_ABSENT = {
+    "nodule": 0.95,
+    "lesion": 0.95,
+    "mass": 0.95,
+    "effusion": 0.7,
+    "emphysema": 0.5,
+    "fibrosis": 0.5,
+}
 VALUE = {"present": 1, "absent": 0, "uncertain": -1}
 
 
@@ -125,14 +132,22 @@ def write_report(case: Case) -> Report:
     body.append(writer.pick(words["normal"][kind]))
     order = rng.permutation(len(body))
     identity = words["identity"]
-    lines = [words["study"][kind], "", writer.fill(writer.pick(identity["head"])), writer.fill(writer.pick(identity["referrer"])), ""]
+    lines = [
+        words["study"][kind],
+        "",
+        writer.fill(writer.pick(identity["head"])),
+        writer.fill(writer.pick(identity["referrer"])),
+        "",
+    ]
     lines += _section(writer, "indication", writer.pick(words["indication"][kind]))
     if rng.random() < 0.7:
         lines += _section(writer, "comparison", writer.fill(writer.pick(identity["prior"])))
     if rng.random() < 0.5:
         lines += _section(writer, "technique", writer.pick(words["technique"][kind]))
     lines += _section(writer, "findings", " ".join(body[i] for i in order))
-    lines += _section(writer, "impression", "\n".join(f"{n}. {e}" for n, e in enumerate(endings, 1)) or body[0])
+    lines += _section(
+        writer, "impression", "\n".join(f"{n}. {e}" for n, e in enumerate(endings, 1)) or body[0]
+    )
     if rng.random() < 0.4:
         lines += [writer.fill(writer.pick(identity["call"])), ""]
     lines.append(writer.fill(writer.pick(identity["tail"])))

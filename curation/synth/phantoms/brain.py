@@ -34,7 +34,12 @@ class Head:
 def make_head(rng: np.random.Generator, grid: Grid, lesion_mm: float) -> Head:
     """A head; grid fixes the texture of its cortex."""
     angle, radius = rng.uniform(0, 2 * np.pi), rng.uniform(15, 42)
-    place = (radius * np.cos(angle), radius * np.sin(angle), rng.uniform(-0.15, 0.15) * lesion_mm, lesion_mm / 2)
+    place = (
+        radius * np.cos(angle),
+        radius * np.sin(angle),
+        rng.uniform(-0.15, 0.15) * lesion_mm,
+        lesion_mm / 2,
+    )
     fold = network(texture(rng, (grid.rows, grid.columns), 4.0 / grid.spacing_mm), 0.3)
     return Head(rng.normal(70, 3), rng.normal(88, 3), rng.normal(1.0, 0.15), place, fold)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Image = NDArray[np.float32]
+Image = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,14 @@ class Grid:
     columns: int
     spacing_mm: float
 
-    @property
+    @cached_property
     def x(self) -> Image:
         """[1, columns] in mm."""
-        return ((np.arange(self.columns, dtype=np.float32) - (self.columns - 1) / 2) * self.spacing_mm)[None, :]
+        return ((np.arange(self.columns, dtype=np.float32) - (self.columns - 1) / 2) * self.spacing_mm)[
+            None, :
+        ]
 
-    @property
+    @cached_property
     def y(self) -> Image:
         """[rows, 1] in mm."""
         return ((np.arange(self.rows, dtype=np.float32) - (self.rows - 1) / 2) * self.spacing_mm)[:, None]
@@ -32,7 +36,7 @@ class Grid:
 
 def soft(distance_mm: Image, width_mm: float) -> Image:
     """1 inside (negative distance), 0 outside, a ramp `width_mm` wide between: partial volume."""
-    return np.clip(np.float32(0.5) - distance_mm / np.float32(width_mm), 0, 1)
+    return np.asarray(np.clip(np.float32(0.5) - distance_mm / np.float32(width_mm), 0, 1))
 
 
 def ellipse(grid: Grid, cx: float, cy: float, rx: float, ry: float, width_mm: float | None = None) -> Image:
@@ -46,7 +50,7 @@ def ellipse(grid: Grid, cx: float, cy: float, rx: float, ry: float, width_mm: fl
 def chord(grid: Grid, cx: float, cy: float, rx: float, ry: float, depth: float) -> Image:
     """Length in mm of a ray's way through an ellipsoid whose half depth is `depth`."""
     inside = 1 - ((grid.x - cx) / rx) ** 2 - ((grid.y - cy) / ry) ** 2
-    return np.float32(2 * depth) * np.sqrt(np.clip(inside, 0, None))
+    return np.asarray(np.float32(2 * depth) * np.sqrt(np.clip(inside, 0, None)))
 
 
 def window_of(grid: Grid, cx: float, cy: float, reach_mm: float) -> tuple[slice, slice]:
@@ -59,7 +63,9 @@ def window_of(grid: Grid, cx: float, cy: float, reach_mm: float) -> tuple[slice,
     return slice(top, max(top, bottom)), slice(left, max(left, right))
 
 
-def stamp(image: Image, grid: Grid, cx: float, cy: float, radius: float, value: float, strength: float = 1.0) -> None:
+def stamp(
+    image: Image, grid: Grid, cx: float, cy: float, radius: float, value: float, strength: float = 1.0
+) -> None:
     """Blend a soft disc of one value into the image, in place."""
     part = window_of(grid, cx, cy, radius)
     if part[0].start == part[0].stop or part[1].start == part[1].stop:
@@ -72,12 +78,12 @@ def stamp(image: Image, grid: Grid, cx: float, cy: float, radius: float, value: 
 def texture(rng: np.random.Generator, shape: tuple[int, int], scale_px: float) -> Image:
     """Smooth noise of unit variance; structures are about `scale_px` wide. Tiles without a seam."""
     noise = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), scale_px, mode="wrap")
-    return (noise / noise.std()).astype(np.float32)
+    return np.asarray(noise / noise.std(), np.float32)
 
 
 def network(noise: Image, thickness: float = 0.18) -> Image:
     """A net of thin lines, 0 to 1, along the zero crossings of smooth noise."""
-    return np.exp(-((noise / np.float32(thickness)) ** 2))
+    return np.asarray(np.exp(-((noise / np.float32(thickness)) ** 2)))
 
 
 def shifted(noise: Image, rng: np.random.Generator, shape: tuple[int, int]) -> Image:

@@ -26,7 +26,7 @@ def _lungs(t: Thorax, grid: Grid, z: float) -> Image:
         for side in (-1, 1):
             height = np.clip((t.diaphragm_z + 45 - z) / 70, 0, 1)
             mask *= 1 - ellipse(grid, side * t.lung_x * 0.9, -8, t.lung_rx * height, t.lung_ry * height)
-    return mask
+    return np.asarray(mask, np.float32)
 
 
 def _bones(t: Thorax, grid: Grid, z: float) -> Image:
@@ -37,7 +37,7 @@ def _bones(t: Thorax, grid: Grid, z: float) -> Image:
     ribs = shell * soft(np.float32(0.35) - wave, 0.3)
     spine = ellipse(grid, 0, t.depth * 0.56, 18, 16)
     canal = ellipse(grid, 0, t.depth * 0.56 + 24, 8, 7)
-    return np.clip(np.maximum(ribs, spine) - canal, 0, 1)
+    return np.asarray(np.clip(np.maximum(ribs, spine) - canal, 0, 1))
 
 
 def _near(spots: Spots, z: float, reach: float = 0.0) -> Spots:
@@ -46,7 +46,7 @@ def _near(spots: Spots, z: float, reach: float = 0.0) -> Spots:
     cut = spots[:, 3] ** 2 - np.clip(np.abs(gap) - reach, 0, None) ** 2
     kept = spots[cut > 0].copy()
     kept[:, 3] = np.sqrt(cut[cut > 0])
-    return kept
+    return np.asarray(kept)
 
 
 def _draw_nodules(image: Image, t: Thorax, grid: Grid, z: float, reach: float) -> None:
@@ -55,15 +55,25 @@ def _draw_nodules(image: Image, t: Thorax, grid: Grid, z: float, reach: float) -
         stamp(image, grid, x, y, radius, value, 0.95)
         for n in range(6):  # spicules
             angle = n * 1.05 + float(x)
-            stamp(image, grid, x + 1.15 * radius * np.cos(angle), y + 1.15 * radius * np.sin(angle), radius * 0.25, value, 0.5)
+            stamp(
+                image,
+                grid,
+                x + 1.15 * radius * np.cos(angle),
+                y + 1.15 * radius * np.sin(angle),
+                radius * 0.25,
+                value,
+                0.5,
+            )
 
 
-def _draw_disease(image: Image, t: Thorax, grid: Grid, z: float, lungs: Image, net: Image, reach: float) -> None:
+def _draw_disease(
+    image: Image, t: Thorax, grid: Grid, z: float, lungs: Image, net: Image, reach: float
+) -> None:
     if t.fibrosis:
         rim = np.clip(np.abs(grid.x) / (t.lung_x + t.lung_rx * 0.9) + (grid.y > 30) * 0.25, 0, 1) ** 3
         image += lungs * rim * net * np.float32(520 * t.fibrosis)
     for x, y, _, radius, strength in _near(t.holes, z, reach / 2):
-        stamp(image, grid, x, y, radius + 1.2, t.lung_hu + 260, 0.35 * strength)  # a thin wall
+        stamp(image, grid, x, y, radius + 1.2, t.lung_hu + 300, 0.5 * strength)  # a thin wall
         stamp(image, grid, x, y, radius, -985, strength)
     for x, y, _, radius, strength in _near(t.foci, z, reach):
         stamp(image, grid, x, y, radius, -150, 0.9 * strength)
@@ -82,8 +92,8 @@ def axial(t: Thorax, grid: Grid, z: float, net: Image, thickness_mm: float) -> I
     inner = np.full_like(image, t.lung_hu)
     for x, y, _, radius, _strength in _near(t.vessels, z, thickness_mm / 2):
         stamp(inner, grid, x, y, radius, BLOOD)
-    _draw_disease(inner, t, grid, z, lungs, net, thickness_mm / 2)
     _draw_nodules(inner, t, grid, z, thickness_mm / 4)
+    _draw_disease(inner, t, grid, z, lungs, net, thickness_mm / 2)  # holes bite into nodules
     if t.effusion:
         level = t.lung_ry * (0.95 - 0.45 * t.effusion) + 6 - z / 12
         water = soft(np.float32(level) - grid.y, 4.0) * (grid.x * t.effusion_side > 0)

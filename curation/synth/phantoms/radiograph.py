@@ -14,7 +14,7 @@ def _diaphragm(t: Thorax, grid: Grid) -> Image:
     """Height in mm of the diaphragm above each column, [1, columns]."""
     flat = 1 - 0.7 * t.emphysema
     dome = 32 * flat * (1 - ((np.abs(grid.x) - t.lung_x * 0.85) / t.lung_rx) ** 2)
-    return np.float32(t.diaphragm_z) + np.clip(dome, -30, None) + np.where(grid.x < 0, 8, 0)
+    return np.asarray(t.diaphragm_z + np.clip(dome, -30, None) + np.where(grid.x < 0, 8, 0), np.float32)
 
 
 def _air(t: Thorax, grid: Grid, z: Image) -> Image:
@@ -64,7 +64,9 @@ def film(t: Thorax, rng: np.random.Generator, grid: Grid, noise: float, contrast
     _draw_spots(density, t, grid)
     if t.effusion:
         far = np.abs(grid.x * t.effusion_side - t.lung_x) / t.lung_rx
-        level = t.diaphragm_z + 18 + 55 * t.effusion + 25 * (far - 0.6) * (grid.x * t.effusion_side > t.lung_x)
+        level = (
+            t.diaphragm_z + 18 + 55 * t.effusion + 25 * (far - 0.6) * (grid.x * t.effusion_side > t.lung_x)
+        )
         density += soft(z - level, 14) * (grid.x * t.effusion_side > 20) * lungs * np.float32(0.6)
     grain = texture(rng, (grid.rows, grid.columns), 0.7) * np.float32(0.02 * noise)
     value = 1 - np.exp(-np.clip(density, 0, None) * np.float32(1.15 * contrast))

@@ -6,12 +6,14 @@ Patient system: x to the left, y to the back, z to the head, in mm; the origin l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation.synth.people import Disease
 
+Column = NDArray[np.floating[Any]]
 Spots = NDArray[np.float32]
 """[n, 5]: x, y, z, radius in mm, and strength or density."""
 
@@ -42,49 +44,44 @@ class Thorax:
     emphysema: float
 
 
-def _in_lung(rng: np.random.Generator, t: dict[str, float], side: int, reach: float, z: float) -> tuple[float, float]:
-    """A random point of the lung at height z, away from the mediastinum; reach below 1 keeps off the wall."""
-    scale = np.sqrt(max(0.05, 1 - ((z - t["lung_cz"]) / t["lung_rz"]) ** 2))
-    angle, radius = rng.uniform(0, 2 * np.pi), reach * np.sqrt(rng.uniform(0, 1))
+def _in_lung(rng: np.random.Generator, t: dict[str, float], reach: float, z: Column) -> tuple[Column, Column]:
+    """Random points (x, y) of either lung at heights z, away from the mediastinum; reach below 1 keeps off the wall."""
+    scale = np.sqrt(np.clip(1 - ((z - t["lung_cz"]) / t["lung_rz"]) ** 2, 0.05, None))
+    angle, radius = rng.uniform(0, 2 * np.pi, z.shape), reach * np.sqrt(rng.uniform(0, 1, z.shape))
     x = t["lung_x"] + t["lung_rx"] * scale * radius * np.cos(angle)
-    return side * max(abs(x), 48.0), t["lung_ry"] * scale * radius * np.sin(angle)
+    side = rng.choice([-1.0, 1.0], z.shape)
+    return side * np.clip(np.abs(x), 48.0, None), t["lung_ry"] * scale * radius * np.sin(angle)
 
 
 def _vessels(rng: np.random.Generator, t: dict[str, float]) -> Spots:
-    """Two trees from the hila to the pleura, as beads whose radius tapers."""
-    beads = []
-    for side in (-1, 1):
-        for _ in range(26):
-            z_end = rng.uniform(-80, 80)
-            x_end, y_end = _in_lung(rng, t, side, 0.95, z_end)
-            start, end = np.array([side * 38.0, 5.0, 0.0]), np.array([x_end, y_end, z_end])
-            way = np.linspace(0.1, 1, 26)[:, None]
-            path = start + (end - start) * way + np.array([0, 0, 1]) * 8 * np.sin(way * 3) * rng.normal()
-            radius = 3.2 * (1 - 0.8 * way) * rng.uniform(0.6, 1.0)
-            beads.append(np.hstack([path, radius, np.ones_like(radius)]))
-    return np.vstack(beads).astype(np.float32)
+    """Trees from the hila to the pleura, as beads whose radius tapers."""
+    z_end = rng.uniform(-80, 80, 52)
+    x_end, y_end = _in_lung(rng, t, 0.95, z_end)
+    ends = np.stack([x_end, y_end, z_end], 1)[:, None, :]
+    starts = np.stack([np.sign(x_end) * 38.0, np.full(52, 5.0), np.zeros(52)], 1)[:, None, :]
+    way = np.linspace(0.1, 1, 26)[None, :, None]
+    bend = np.array([0.0, 0.0, 8.0]) * np.sin(way * 3) * rng.normal(size=(52, 1, 1))
+    path = starts + (ends - starts) * way + bend  # [branches, beads, 3]
+    radius = 3.2 * (1 - 0.8 * way) * rng.uniform(0.6, 1.0, (52, 1, 1))
+    beads = np.concatenate([path, radius, np.ones_like(radius)], 2)
+    return np.asarray(beads.reshape(-1, 5), np.float32)
 
 
 def _nodules(rng: np.random.Generator, t: dict[str, float], disease: Disease, growth: float) -> Spots:
     """The first nodule is cut by the slices in the middle of the stack; others may lie further off."""
     if disease.nodule_mm <= 0:
         return np.zeros((0, 5), np.float32)
-    spots = []
-    for n in range(1 + int(rng.random() < 0.3)):
-        diameter = min(34.0, disease.nodule_mm * growth * (1.0 if n == 0 else rng.uniform(0.5, 0.9)))
-        z = rng.uniform(-0.2, 0.2) * diameter if n == 0 else rng.uniform(-25, 25)
-        x, y = _in_lung(rng, t, int(rng.choice([-1, 1])), 0.75, z)
-        spots.append((x, y, z, diameter / 2, disease.nodule_contrast))
-    return np.array(spots, np.float32)
+    share = np.array([1.0, rng.uniform(0.5, 0.9)])[: 1 + int(rng.random() < 0.3)]
+    diameter = np.minimum(34.0, disease.nodule_mm * growth * share)
+    z = np.array([rng.uniform(-0.2, 0.2) * diameter[0], rng.uniform(-25, 25)])[: len(share)]
+    x, y = _in_lung(rng, t, 0.75, z)
+    return np.stack([x, y, z, diameter / 2, np.full_like(x, disease.nodule_contrast)], 1).astype(np.float32)
 
 
-def _scatter(rng: np.random.Generator, t: dict[str, float], n: int, radius: tuple[float, float], reach: float) -> Spots:
-    spots = []
-    for _ in range(n):
-        z = rng.uniform(-90, 90)
-        x, y = _in_lung(rng, t, int(rng.choice([-1, 1])), reach, z)
-        spots.append((x, y, z, rng.uniform(*radius), rng.uniform(0.5, 1.0)))
-    return np.array(spots, np.float32).reshape(-1, 5)
+def _scatter(rng: np.random.Generator, t: dict[str, float], n: int, radius: tuple[float, float]) -> Spots:
+    z = rng.uniform(-90, 90, n)
+    x, y = _in_lung(rng, t, 0.98, z)
+    return np.stack([x, y, z, rng.uniform(*radius, n), rng.uniform(0.5, 1.0, n)], 1).astype(np.float32)
 
 
 def make_thorax(rng: np.random.Generator, disease: Disease, sex: str, growth: float = 1.0) -> Thorax:
@@ -110,8 +107,8 @@ def make_thorax(rng: np.random.Generator, disease: Disease, sex: str, growth: fl
         heart=heart,
         vessels=_vessels(rng, t),
         nodules=_nodules(rng, t, disease, growth),
-        holes=_scatter(rng, t, int(420 * disease.emphysema), (3.0, 9.0), 0.98),
-        foci=_scatter(rng, t, int(110 * disease.fibrosis + 30 * disease.emphysema), (2.0, 6.0), 0.98),
+        holes=_scatter(rng, t, int(420 * disease.emphysema), (3.0, 9.0)),
+        foci=_scatter(rng, t, int(150 * disease.fibrosis + 120 * disease.emphysema), (2.0, 8.0)),
         effusion=disease.effusion,
         effusion_side=int(rng.choice([-1, 1])),
         fibrosis=disease.fibrosis,

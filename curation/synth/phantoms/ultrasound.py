@@ -26,7 +26,9 @@ def cine(
         echo += 0.45 * np.exp(-(((depth - wave) / 0.018) ** 2))
     if mass_mm > 0:
         cx, cy = rng.uniform(-8, 8), rng.uniform(-6, 3)
-        mass = ellipse(grid, cx, cy, mass_mm / 2 * rng.uniform(0.9, 1.3), mass_mm / 2 * rng.uniform(0.7, 0.95), 1.5)
+        mass = ellipse(
+            grid, cx, cy, mass_mm / 2 * rng.uniform(0.9, 1.3), mass_mm / 2 * rng.uniform(0.7, 0.95), 1.5
+        )
         shadow = np.clip(1 - np.abs(grid.x - cx) / (mass_mm / 2), 0, 1) * (grid.y > cy)
         echo = echo * (1 - 0.8 * mass) * (1 - 0.35 * shadow)
     waves = rng.standard_normal((2, grid.rows, grid.columns), dtype=np.float32)

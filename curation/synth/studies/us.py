@@ -56,7 +56,10 @@ def _frames(case: Case, draft: Draft) -> Frames:
     day = dicom_date(case.study.day)
     for frame in grey:
         burn(frame, 1, 2, f"{name} {case.person.patient_id} {day}", value=230, scale=2 if rows >= 400 else 1)
-    draft.planted += [Planted("pixels", "person_name", name), Planted("pixels", "patient_id", case.person.patient_id)]
+    draft.planted += [
+        Planted("pixels", "person_name", name),
+        Planted("pixels", "patient_id", case.person.patient_id),
+    ]
     return [np.repeat(f[:, :, None], 3, 2) if case.dialect.us.color else f for f in grey]
 
 
