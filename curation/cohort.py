@@ -70,7 +70,8 @@ def build_cohort(lake: Lake, spec: CohortSpec, number: int | None = None) -> Pat
     place = lake.root / "cohorts" / cohort_id(spec, snapshot.sha256)
     if (place / "cohort.json").is_file():
         # of two specs under one name, the one built last is meant by the name
-        os.utime(place / "cohort.json")
+        for name in ("cohort.json", "members.parquet"):
+            os.utime(place / name)
         return place
     with lake.connect(snapshot.number) as con:
         selection = Selection(con, plan_cohort(con, spec))
