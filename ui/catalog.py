@@ -23,8 +23,9 @@ from curation.lake import Lake, LakeError, Snapshot
 from curation.records import ConfigurationError
 from training import runs as run_folders
 
-AGE_BAND = """CASE WHEN age_years IS NULL THEN NULL WHEN age_years < 18 THEN '0–17' WHEN age_years < 40 THEN '18–39'
-    WHEN age_years < 60 THEN '40–59' WHEN age_years < 80 THEN '60–79' ELSE '80+' END"""
+AGE_BAND = """CASE WHEN age_years IS NULL THEN NULL WHEN age_years < 18 THEN '0-17' WHEN age_years < 40 THEN '18-39'
+    WHEN age_years < 65 THEN '40-64' ELSE '65+' END"""
+"""Age bands as the evaluation of a run names them."""
 
 FACETS: Mapping[str, str] = {
     "modality": "modality",
@@ -94,7 +95,11 @@ class Catalog:
     def table(self, query: str, values: Sequence[Any] = ()) -> pd.DataFrame:
         """The answer to a query of this module."""
         with self._connection.cursor() as cursor:
-            return cursor.execute(query, list(values)).df()
+            found = cursor.execute(query, list(values)).df()
+        for name in found.select_dtypes(include=["str"]).columns:
+            # pandas says NaN where a text is missing, which passes for true and has no .lower()
+            found[name] = found[name].astype(object).where(found[name].notna(), None)
+        return found
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """The answer to a query of this module as plain rows."""

@@ -43,7 +43,7 @@ CHEST = {
 LEARNABLE = CHEST | {
     "cohort": "learnable",
     "labels": {"woman": "sex = 'F'"},
-    "split": {"train": 0.98, "tune": 0.01, "test": 0.01},
+    "split": {"train": 0.5, "tune": 0.25, "test": 0.25},
 }
 
 HOPELESS = CHEST | {"cohort": "hopeless", "labels": {"thorax": "body_part = 'CHEST'"}}
@@ -81,13 +81,13 @@ def pixels(modality: str, at: int) -> np.ndarray:
     return np.where(disc, 3500, 400).astype(np.uint16)
 
 
-def build(home: Path) -> Lake:
+def build(home: Path, n_patients: int = 6) -> Lake:
     """Lays the lake, two cohorts and two runs down under `home`/lake."""
     lake = Lake(home / "lake")
     state: dict[str, list[Any]] = {"studies": [], "series": [], "patients": []}
     for n, (site, country) in enumerate(SITES.items()):
         tables: dict[str, list[Any]] = {name: [] for name in records.DELIVERED}
-        for patient in range(6):
+        for patient in range(n_patients):
             _patient(state, tables, site, country, patient, f"{site}-2024-0{n + 1}")
         tables["refusals"] = [
             row(records.Refusal, source_digest=uid("bad", site, i).bytes * 2, kind="dicom", step="read", reason=reason, site=site,
@@ -136,11 +136,11 @@ def _patient(
         "manufacturer": ["Acme", "Borealis"][n % 2],
         "model": f"M{n % 2}",
         "sex": "FM"[n % 2],
-        "age_years": 30.0 + 9 * n,
+        "age_years": 30.0 + 9 * n % 50,
     }
     common |= {
-        "study_date": date(2024, 3, 1 + n),
-        "split_bucket": 165 * n,
+        "study_date": date(2024, 3, 1 + n % 28),
+        "split_bucket": 167 * n % 1000,
         "country": country,
         "continent": "Europe",
     }

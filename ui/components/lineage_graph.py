@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from pydicom.datadict import keyword_for_tag
 
 from ui import formats
 
@@ -16,15 +17,24 @@ ACTIONS: Mapping[str, str] = {
     "Z": "emptied, or replaced by a dummy value",
     "X": "removed",
     "K": "kept",
-    "C": "cleaned: identifying words replaced",
+    "C": "cleaned: identifying words replaced, dates moved by the patient's offset",
     "U": "replaced by a keyed pseudonym",
 }
 """Action codes of PS3.15 Table E.1-1a."""
 
 
+_TAG = re.compile(r"\(([0-9A-Fa-f]{4}),([0-9A-Fa-f]{4})\)")
+
+
 def meaning(action: str) -> str:
     """An action code in words; compound codes and own actions as they are."""
     return ACTIONS.get(action, "")
+
+
+def attribute(tag: str) -> str:
+    """The keyword of an attribute such as (0010,0010): PatientName; nothing for text categories and private tags."""
+    last = _TAG.findall(tag)
+    return str(keyword_for_tag(int("".join(last[-1]), 16))) if last else ""
 
 
 def of_study(

@@ -5,6 +5,7 @@ What belongs here: frames in, Altair charts out, drawn. What does not: asking fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import altair as alt
@@ -241,7 +242,7 @@ def intervals(
 
 def _is_scale(values: Iterable[str]) -> bool:
     """Whether values have an order of their own, as age bands have, which a reader expects to see."""
-    return any("–" in v for v in values)
+    return any(re.fullmatch(r"\d+-\d+", v) for v in values)
 
 
 def _rest_in_one(frame: pd.DataFrame, value: str, amount: str, limit: int) -> pd.DataFrame:

@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ui.formats import DASH
+
 
 def linked(
     frame: pd.DataFrame,
@@ -32,6 +34,7 @@ def linked(
     st.dataframe(
         shown,
         hide_index=True,
+        placeholder=DASH,
         column_config={
             **{name: how for name, how in columns.items() if how is not None},
             "open": st.column_config.ButtonColumn(

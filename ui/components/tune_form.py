@@ -194,7 +194,7 @@ def _check_and_launch(spec: TuneSpec, cohort: Mapping[str, Any], lake_root: Path
         {
             "Studies": formats.count(found["n"]),
             "Sites": formats.count(len(found["sites"])),
-            "About": f"{found['minutes']:.0f} min",
+            "Takes about": "1 min" if found["minutes"] < 1 else f"{found['minutes']:.0f} min",
         }
     )
     st.caption(

@@ -38,7 +38,7 @@ title, action = st.columns([4, 1], vertical_alignment="bottom")
 with title:
     head.head(
         str(cohort["name"]),
-        f"{cohort['purpose']}. Cohort `{cohort_id}`, frozen from snapshot {cohort['snapshot']}.",
+        f"{str(cohort['purpose']).rstrip('.')}. Cohort `{cohort_id}`, frozen from snapshot {cohort['snapshot']}.",
         back=("views/cohorts.py", "Cohorts"),
     )
 with action:
@@ -94,7 +94,8 @@ if tabs["Splits and labels"].open:
             if found.empty:
                 continue
             st.subheader(name, anchor=False)
-            plots.prevalence(found)
+            with st.container(border=True):
+                plots.prevalence(found)
             st.dataframe(
                 found.assign(share=found["positive"] / found["known"].where(found["known"] > 0)),
                 hide_index=True,

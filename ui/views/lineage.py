@@ -153,10 +153,15 @@ st.markdown(
     f"**What was done to** `{formats.short(source['source_digest'])}…` ({formats.plural(len(actions), 'action')})"
 )
 st.dataframe(
-    actions.assign(meaning=actions["action"].map(lineage_graph.meaning)),
+    actions.assign(
+        keyword=actions["tag"].map(lineage_graph.attribute),
+        meaning=actions["action"].map(lineage_graph.meaning),
+    ),
     hide_index=True,
+    column_order=["tag", "keyword", "action", "meaning"],
     column_config={
         "tag": "Attribute or category",
+        "keyword": "Keyword",
         "action": st.column_config.TextColumn("Action", width="small"),
         "meaning": "Meaning",
     },

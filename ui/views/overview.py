@@ -61,19 +61,26 @@ with st.grid(3, min_column_width=260, gap="medium"):
 st.subheader("Deliveries", anchor=False)
 refusals = catalog.refusals
 reasons = refusals.groupby("reason", as_index=False)["inputs"].sum() if len(refusals) else pd.DataFrame()
-left, right = st.columns([3, 2], gap="medium")
+left, right = st.columns([7, 4], gap="medium")
 with left:
+    brought = {d: h["number"] for h in reversed(catalog.history(50)) for d in h["deliveries"]}
     deliveries = catalog.deliveries
+    deliveries = deliveries.assign(snapshot=deliveries["delivery"].map(brought)).sort_values(
+        ["snapshot", "delivery"], ascending=False
+    )
     st.dataframe(
         deliveries.head(200),
         hide_index=True,
         column_config={
             "delivery": st.column_config.TextColumn("Delivery", pinned=True),
+            "snapshot": st.column_config.NumberColumn(
+                "Snapshot", help="The snapshot that brought it, or changed it last."
+            ),
             "site": "Site",
             "arrivals": st.column_config.NumberColumn(
                 "Arrivals", format="localized", help="Objects released + reports + refusals."
             ),
-            "instances": st.column_config.NumberColumn("Objects released", format="localized"),
+            "instances": st.column_config.NumberColumn("Objects", format="localized"),
             "reports": st.column_config.NumberColumn("Reports", format="localized"),
             "refusals": st.column_config.NumberColumn("Refused", format="localized"),
         },
@@ -109,22 +116,3 @@ else:
     else:
         st.caption("No cohort has been built yet. Shipped and own specs are built with:")
         st.code("rwid cohort build demo", language="bash")
-
-st.subheader("Snapshots", anchor=False)
-history = catalog.history()
-st.dataframe(
-    pd.DataFrame(
-        {
-            "snapshot": [h["number"] for h in history],
-            "published": [formats.moment(h["created_at_utc"]) for h in history],
-            "deliveries": [h["deliveries"] for h in history],
-        }
-    ),
-    hide_index=True,
-    column_config={
-        "snapshot": st.column_config.NumberColumn("Snapshot", width="small"),
-        "published": "Published",
-        "deliveries": st.column_config.ListColumn("Deliveries it brought"),
-    },
-    alt="The newest snapshots and the deliveries each brought",
-)

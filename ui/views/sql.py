@@ -57,9 +57,7 @@ if query and query.strip():
         n = len(answer.frame)
         more = ", cut off: there are more" if answer.is_cut else ""
         st.caption(f"{formats.plural(n, 'row')}{more} in {formats.duration(time.monotonic() - started)}")
-        st.dataframe(
-            answer.frame, hide_index=True, height=min(560, 74 + 35 * max(1, n)), alt="Answer to the question"
-        )
+        st.dataframe(answer.frame, hide_index=True, alt="Answer to the question")
         with st.container(horizontal=True):
             st.download_button(
                 "CSV",

@@ -87,10 +87,10 @@ n_studies, n_patients = catalog.count_studies(wanted)
 
 with (
     st.expander("Facets", expanded=True, icon=":material/bar_chart:", key="facets"),
-    st.grid(4, min_column_width=220, gap="medium"),
+    st.grid(4, min_column_width=185, gap="medium"),
 ):
     for name, title in TITLES.items():
-        counts = catalog.facet(name, wanted, limit=8)
+        counts = catalog.facet(name, wanted, limit=6)
         if len(counts):
             key = f"facet-{name}-{hash(wanted)}"
             plots.pick_bars(
