@@ -119,7 +119,7 @@ def _told(error: Exception, answer: Session, code: int) -> int:
     if answer.is_json:
         names = getattr(error, "names", None)
         answer.done({"error": str(error), **({"checks": names} if names else {})})
-    answer.err.print(str(error), markup=False)
+    answer.err.print(str(error), markup=False, soft_wrap=True)
     return code
 
 

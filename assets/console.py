@@ -42,7 +42,7 @@ class Session:
 
     def say(self, text: str) -> None:
         """Something to know meanwhile: standard error."""
-        self.err.print(text)
+        self.err.print(text, soft_wrap=True)
 
     def done(self, facts: Any, *shown: RenderableType) -> None:
         """The answer: `facts` as JSON where asked for, else what is shown."""

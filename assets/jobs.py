@@ -2,24 +2,20 @@
 
 import dagster as dg
 
-from assets.partitions import cohorts, deliveries, runs
 from curation.records import CATALOGUED, DELIVERED
 
 curate_delivery = dg.define_asset_job(
     "curate_delivery",
     selection=dg.AssetSelection.assets("arrivals", *DELIVERED, *CATALOGUED),
-    partitions_def=deliveries,
     description="One delivery from the inbox to a new snapshot: walk, stage, check, publish.",
 )
 build_cohort = dg.define_asset_job(
     "build_cohort",
     selection=dg.AssetSelection.assets("cohort", "cohort_tokens"),
-    partitions_def=cohorts,
     description="One cohort frozen from the newest snapshot, and its model-ready tokens.",
 )
 tune = dg.define_asset_job(
     "tune",
     selection=dg.AssetSelection.assets("tuned_model", "evaluation"),
-    partitions_def=runs,
     description="One run: a foundation model tuned on a cohort, then set beside the untuned one.",
 )

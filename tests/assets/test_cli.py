@@ -1,0 +1,197 @@
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import typer.main
+
+from assets.cli import app, hoist, main
+from tests.assets.conftest import SITE
+
+
+def ask(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, object]]:
+    """Exit code and the one JSON object on standard output."""
+    capsys.readouterr()
+    code = main([*words, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def every_command() -> Iterator[tuple[str, ...]]:
+    def walk(command: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        children = getattr(command, "commands", {})
+        if path:
+            yield path
+        for name, child in children.items():
+            yield from walk(child, (*path, name))
+
+    return walk(typer.main.get_command(app), ())
+
+
+@pytest.mark.parametrize("path", list(every_command()), ids=" ".join)
+def test_the_help_of_every_command_has_an_example(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*path, "--help"]) == 0
+    assert f"Example: rwid {path[0]}" in capsys.readouterr().out
+
+
+def test_home_and_json_stand_anywhere() -> None:
+    assert hoist(["sql", "SELECT 1", "--json", "--home", "x"]) == ["--json", "--home", "x", "sql", "SELECT 1"]
+    assert hoist(["--home=x", "runs"]) == ["--home=x", "runs"]
+    assert hoist(["sql", "--", "--json"]) == ["sql", "--", "--json"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["no-such-command"],
+        ["ingest"],
+        ["ingest", "nothing-lies-here", "--site", SITE],
+        ["ingest", ".", "--site", "nowhere-known"],
+        ["cohort", "build", "no-such-spec"],
+        ["cohort", "show", "no-such-cohort"],
+        ["tune", "no-such-recipe"],
+        ["runs", "show", "no-such-run"],
+        ["sql"],
+        ["sql", "SELECT 1", "--format", "xml"],
+        ["sql", "SELECT 1", "--snapshot", "77"],
+        ["deid", "only-one-folder"],
+        ["deid", "--explain", "no-such-profile"],
+        ["synth", "s", "--sites", "0"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_use_ends_with_two_and_a_sentence(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--home", str(tmp_path / "home")]) == 2
+    told = capsys.readouterr()
+    assert len(told.err.strip()) > 20
+    assert "Traceback" not in told.err
+    assert told.out == ""
+
+
+def test_wrong_use_with_json_gives_one_object_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, facts = ask(capsys, "--home", str(tmp_path), "ingest", "nothing-lies-here", "--site", SITE)
+    assert code == 2
+    assert set(facts) == {"error"}
+
+
+def test_ingest_accounts_for_everything_that_arrived(
+    deliveries: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, facts = ask(
+        capsys, "ingest", str(deliveries / SITE), "--site", SITE, "--delivery", "first", "--home", str(home)
+    )
+    assert code == 0
+    assert {"delivery", "arrivals", "instances", "reports", "clinical", "refusals", "snapshot"} <= set(facts)
+    refusals = facts["refusals"]
+    assert isinstance(refusals, dict)
+    parts = (facts["instances"], facts["reports"], facts["clinical"], *refusals.values())
+    assert facts["arrivals"] == sum(int(str(n)) for n in parts)
+    assert facts["snapshot"] == 1
+
+
+def test_sql_answers_in_every_format(
+    ingested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ["--home", str(ingested)]
+    query = "SELECT site, count(*) AS n FROM studies GROUP BY ALL"
+    code, facts = ask(capsys, "sql", query, *home)
+    assert code == 0
+    assert facts["columns"] == ["site", "n"]
+    (row,) = facts["rows"]  # type: ignore[misc]
+    assert row[0] == SITE
+
+    assert main(["sql", query, "--format", "csv", *home]) == 0
+    assert capsys.readouterr().out == f"site,n\n{SITE},{row[1]}\n"
+    assert main(["sql", query, "--format", "json", *home]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"site": SITE, "n": row[1]}]
+    out = tmp_path / "out.parquet"
+    assert main(["sql", query, "--format", "parquet", "--out", str(out), *home]) == 0
+    assert pq.read_table(out).to_pylist() == [{"site": SITE, "n": row[1]}]
+    assert main(["sql", query, *home]) == 0
+
+
+def test_sql_views_work_in_a_plain_duckdb(ingested: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import duckdb
+
+    assert main(["sql", "--views", "--home", str(ingested)]) == 0
+    with duckdb.connect() as con:
+        con.execute(capsys.readouterr().out)
+        assert con.sql("SELECT count(*) FROM studies").fetchall()[0][0] > 0
+
+
+def test_sql_that_would_write_is_refused(ingested: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sql", "COPY (SELECT 1) TO 'x.csv'", "--home", str(ingested)]) == 2
+
+
+def test_a_folder_is_deidentified_without_a_lake(
+    deliveries: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    code, facts = ask(capsys, "deid", str(deliveries / SITE), str(tmp_path / "clean"), "--home", str(home))
+    assert code == 0
+    assert facts["read"] == facts["released"] + sum(facts["withheld"].values())  # type: ignore[attr-defined, operator]
+    assert (tmp_path / "clean" / "deid_log.parquet").is_file()
+
+
+def test_a_profile_is_explained_in_sentences(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, facts = ask(capsys, "deid", "--explain", "basic", "--home", str(tmp_path))
+    assert code == 0
+    assert len(facts["sentences"]) > 100  # type: ignore[arg-type]
+
+
+def test_doctor_looks_at_packages_machine_and_home(
+    ingested: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, facts = ask(capsys, "doctor", "--home", str(ingested))
+    assert code == 0
+    assert facts["is_well"] is True
+    assert {"Python", "duckdb", "key", "lake"} <= {one["what"] for one in facts["findings"]}  # type: ignore[attr-defined]
+
+
+def test_doctor_ends_with_one_where_restricted_is_open_to_others(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "restricted").chmod(0o755)
+    code, facts = ask(capsys, "doctor", "--home", str(home))
+    assert code == 1
+    assert facts["is_well"] is False
+
+
+def test_doctor_prints_the_data_dictionary(capsys: pytest.CaptureFixture[str]) -> None:
+    from curation.records import dictionary_markdown
+
+    assert main(["doctor", "--dictionary"]) == 0
+    assert capsys.readouterr().out == dictionary_markdown()
+
+
+def test_a_site_that_was_added_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    code, _ = ask(capsys, "sites", "add", "st-mary", "--country", "GB", "--continent", "Europe", *home)
+    assert code == 0
+    _, facts = ask(capsys, "sites", *home)
+    assert "st-mary" in {site["name"] for site in facts["sites"]}  # type: ignore[attr-defined]
+
+
+def test_the_generator_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, facts = ask(
+        capsys, "synth", str(tmp_path / "s"), "--sites", "1", "--patients", "1", "--profile", "tiny"
+    )
+    assert code == 0
+    assert facts["patients"] == 1
+    assert (tmp_path / "s" / "answer_key.parquet").is_file()
+
+
+def test_the_installed_command_is_this_one(tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("rwid")
+    if not command.exists():
+        pytest.skip("the console script is not installed beside this Python")
+    found = subprocess.run(
+        [command, "runs", "--json", "--home", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, json.loads(found.stdout)) == (0, {"runs": []})
