@@ -186,13 +186,20 @@ def _low_pass(codestream: bytes, mark: _Mark, reduce: int) -> NDArray[Any] | Non
 def _block_means(values: NDArray[Any], reduce: int) -> NDArray[Any]:
     """Means of 2**n by 2**n blocks, those at the lower and right edge smaller; integers rounded to nearest."""
     step = 2**reduce
-    means = values.astype(np.float64)
+    is_exact = values.dtype.kind in "iu" and values.dtype.itemsize <= 4
+    sums: NDArray[Any] = values
     for axis in (0, 1):
-        starts = np.arange(0, values.shape[axis], step)
-        counts = np.diff([*starts, values.shape[axis]])
-        sums = np.add.reduceat(means, starts, axis=axis)
-        means = sums / counts.reshape([-1 if a == axis else 1 for a in range(values.ndim)])
-    return (np.floor(means + 0.5) if values.dtype.kind in "iu" else means).astype(values.dtype)
+        shape = [-(-n // step) if a == axis else n for a, n in enumerate(sums.shape)]
+        total = np.zeros(shape, dtype=np.int64 if is_exact else np.float64)
+        for i in range(step):  # whole strided slices: many times faster than summing block by block
+            part = sums[i::step] if axis == 0 else sums[:, i::step]
+            target = total[: len(part)] if axis == 0 else total[:, : part.shape[1]]
+            target += part
+        sums = total
+    heights, widths = (np.minimum(step, n - np.arange(0, n, step)) for n in values.shape[:2])
+    counts = np.outer(heights, widths).reshape(sums.shape[:2] + (1,) * (values.ndim - 2))
+    means: NDArray[Any] = ((sums + counts // 2) // counts if is_exact else sums / counts).astype(values.dtype)
+    return means
 
 
 def iter_payloads(

@@ -172,6 +172,15 @@ def test_bits_floats_and_colour_have_a_payload() -> None:
     assert np.array_equal(decode("htj2k", encode(color).payload), color)
 
 
+def test_without_a_low_pass_a_reduced_image_is_the_mean_of_blocks() -> None:
+    values = np.random.default_rng(4).integers(0, 256, (7, 9, 3), dtype=np.uint8)  # no headroom in 8 bits
+    reduced = decode("htj2k", encode(values).payload, reduce=2)
+    assert reduced.shape == (2, 3, 3)
+    for top, left in ((0, 0), (4, 4), (4, 8)):
+        mean = values[top : top + 4, left : left + 4].mean(axis=(0, 1))
+        assert reduced[top // 4, left // 4].tolist() == np.floor(mean + 0.5).tolist()
+
+
 def test_a_payload_of_other_shape_than_stated_is_an_error() -> None:
     with pytest.raises(ValueError, match="another shape"):
         decode("htj2k", encode(ramp()).payload, shape=(48, 64))
