@@ -69,6 +69,9 @@ def code(walk: Walk, tag: int, vr: bytes, raw: bytes) -> bytes:
 def plain(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """As it is where it is printable ASCII."""
     text = raw.rstrip(b" \0")
+    if vr == b"UI" and text.strip(b"0123456789.\\"):
+        walk.note(tag)
+        return b""
     if text.isascii() and text.decode("ascii").isprintable():
         return element(tag, vr, text)
     walk.note(tag)
