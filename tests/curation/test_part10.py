@@ -175,13 +175,15 @@ def test_many_empty_items_are_cheap_or_refused() -> None:
     at = data.index(b"\x10\x00\x10\x00PN")
     sequence = b"\x08\x00\x40\x11SQ\0\0" + struct.pack("<L", len(items)) + items
     assert len(read(clean(data[:at] + sequence + data[at:])).ReferencedImageSequence) == 20000
+    budget = part10.Budget(100)
     with pytest.raises(Refused, match="too_large"):
-        budget = part10.Budget(100)
         part10.skip_items(items, 0, len(items), budget, depth=1)
 
 
 def test_undefined_length_un_is_walked_as_implicit() -> None:
-    inner = b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + b"\x10\x00\x10\x00\x04\0\0\0John" + b"\xfe\xff\x0d\xe0\0\0\0\0"
+    inner = (
+        b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + b"\x10\x00\x10\x00\x04\0\0\0John" + b"\xfe\xff\x0d\xe0\0\0\0\0"
+    )
     element = b"\x09\x00\x10\x10UN\0\0\xff\xff\xff\xff" + inner + b"\xfe\xff\xdd\xe0\0\0\0\0"
     at = EXPLICIT.index(b"\x10\x00\x10\x00PN")
     found = clean(EXPLICIT[:at] + element + EXPLICIT[at:])

@@ -62,7 +62,10 @@ def ct(**changes: object) -> Dataset:
     ds.PixelSpacing, ds.BitsAllocated, ds.BitsStored, ds.HighBit = [0.5, 0.5], 16, 12, 11
     ds.PixelRepresentation, ds.RescaleIntercept, ds.RescaleSlope = 0, "-1024", "1"
     reference = Dataset()
-    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = CTImageStorage, "1.2.826.0.1.3680043.8.498.1.2"
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = (
+        CTImageStorage,
+        "1.2.826.0.1.3680043.8.498.1.2",
+    )
     ds.ReferencedImageSequence = Sequence([reference])
     ds.PixelData = bytes(range(32))
     ds["PixelData"].VR = "OW"
@@ -97,7 +100,11 @@ def jpeg_ct(frame: bytes, syntax: str, **changes: object) -> bytes:
 
 
 _META = (
-    bytes(128) + b"DICM" + b"\x02\0\0\0UL\4\0\x1c\0\0\0" + b"\x02\0\x10\0UI\x14\x00" + b"1.2.840.10008.1.2.1\0"
+    bytes(128)
+    + b"DICM"
+    + b"\x02\0\0\0UL\4\0\x1c\0\0\0"
+    + b"\x02\0\x10\0UI\x14\x00"
+    + b"1.2.840.10008.1.2.1\0"
 )
 
 
@@ -114,7 +121,10 @@ def registered(*vrs: str) -> list[tuple[int, str, str]]:
     return [
         (tag, entry[0], entry[4])
         for tag, entry in sorted(DicomDictionary.items())
-        if entry[0] in vrs and entry[4] and tag >> 16 >= 8 and tag >> 16 not in (0xFFFE, 0x7FE0, 0xFFFA, 0xFFFC)
+        if entry[0] in vrs
+        and entry[4]
+        and tag >> 16 >= 8
+        and tag >> 16 not in (0xFFFE, 0x7FE0, 0xFFFA, 0xFFFC)
     ]
 
 
@@ -125,5 +135,3 @@ def canary_uid(n: int) -> str:
 def canary_date(n: int) -> str:
     """Days that no shift of another canary can land on: centuries apart from what is written."""
     return (date(2300, 1, 1) + timedelta(days=n)).strftime("%Y%m%d")
-
-

@@ -91,7 +91,16 @@ def test_times_are_gone_under_the_basic_profile() -> None:
 
 def test_the_text_that_stays_is_equipment_and_technique() -> None:
     assert plain("basic") <= plain("research") and len(plain("basic")) < 30
-    identity = {"Name", "Address", "Telephone", "Patient", "Physician", "Institution", "Comment", "Description"}
+    identity = {
+        "Name",
+        "Address",
+        "Telephone",
+        "Patient",
+        "Physician",
+        "Institution",
+        "Comment",
+        "Description",
+    }
     for keyword in plain("basic"):
         assert not any(word in keyword for word in identity - {"Name"}), keyword
 
@@ -118,14 +127,20 @@ AFTER_0008 = b"\x10\x00\x10\x00PN"
         pytest.param(b"\x18\x00\x50\x00DS", b"\x18\x00\x22\x00LO\x0e\x00" + SECRET, id="coded string as LO"),
         pytest.param(b"\x18\x00\x50\x00DS", b"\x18\x00\x25\x00DS\x0e\x00" + SECRET, id="coded string as DS"),
         pytest.param(b"\x28\x00\x30\x00DS", b"\x28\x00\x14\x00US\x0e\x00" + SECRET, id="text in a number"),
-        pytest.param(b"\x28\x00\x00\x01US", b"\x28\x00\x34\x00IS\x0e\x00" + SECRET, id="text in an integer string"),
+        pytest.param(
+            b"\x28\x00\x00\x01US", b"\x28\x00\x34\x00IS\x0e\x00" + SECRET, id="text in an integer string"
+        ),
         pytest.param(b"\x28\x00\x00\x01US", b"\x28\x00\x34\x00IS\x0d\x00" + SECRET[:13], id="odd length"),
-        pytest.param(b"\x28\x00\x30\x00DS", b"\x28\x00\x14\x00US\x0d\x00" + SECRET[:13], id="odd length in a number"),
+        pytest.param(
+            b"\x28\x00\x30\x00DS", b"\x28\x00\x14\x00US\x0d\x00" + SECRET[:13], id="odd length in a number"
+        ),
         pytest.param(b"\xe0\x7f\x10\x00OW", b"\x00\x60\x00\x30OW\0\0\x0e\0\0\0" + SECRET, id="overlay"),
         pytest.param(b"\xe0\x7f\x10\x00OW", b"\x00\x60\x22\x00LO\x0e\x00" + SECRET, id="overlay description"),
         pytest.param(b"\xe0\x7f\x10\x00OW", b"\x00\x50\x00\x30OW\0\0\x0e\0\0\0" + SECRET, id="curve"),
         pytest.param(b"\x28\x00\x02\x00US", b"\x28\x00\x00\x00UL\x0e\x00" + SECRET, id="group length"),
-        pytest.param(b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x01\x00OV\0\0\x10\0\0\0" + SECRET + b"12", id="offset table"),
+        pytest.param(
+            b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x01\x00OV\0\0\x10\0\0\0" + SECRET + b"12", id="offset table"
+        ),
     ],
 )
 def test_text_planted_in_odd_places_is_gone(at: bytes, element: bytes) -> None:
@@ -169,7 +184,10 @@ def test_bytes_after_the_pixel_data_that_are_no_elements_are_refused() -> None:
 def test_free_text_in_code_meanings_is_gone() -> None:
     data = to_bytes(ct())
     item = (
-        b"\x08\x00\x00\x01SH\x06\x00121311" + b"\x08\x00\x02\x01SH\x04\x00DCM " + b"\x08\x00\x04\x01LO\x0e\x00" + SECRET
+        b"\x08\x00\x00\x01SH\x06\x00121311"
+        + b"\x08\x00\x02\x01SH\x04\x00DCM "
+        + b"\x08\x00\x04\x01LO\x0e\x00"
+        + SECRET
     )
     items = b"\xfe\xff\x00\xe0" + struct.pack("<L", len(item)) + item
     element = b"\x08\x00\x32\x10SQ\0\0" + struct.pack("<L", len(items)) + items
@@ -189,7 +207,10 @@ def test_sequences_that_hold_identity_are_removed_whole() -> None:
     original.ModifiedAttributesSequence = Sequence([modified])
     ds.OriginalAttributesSequence = Sequence([original])
     encrypted = Dataset()
-    encrypted.EncryptedContent, encrypted.EncryptedContentTransferSyntaxUID = b"Zq4canary!", "1.2.840.10008.1.2"
+    encrypted.EncryptedContent, encrypted.EncryptedContentTransferSyntaxUID = (
+        b"Zq4canary!",
+        "1.2.840.10008.1.2",
+    )
     ds.EncryptedAttributesSequence = Sequence([encrypted])
     found = read(clean(to_bytes(ds)))
     assert b"canary" not in released(to_bytes(ds))

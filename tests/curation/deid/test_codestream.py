@@ -36,7 +36,10 @@ def reason(data: bytes, syntax: str) -> str:
 STREAMS = {
     JPEG: (imagecodecs.jpeg8_encode(RAMP, level=90), imagecodecs.jpeg8_decode),
     JPEG_LS: (imagecodecs.jpegls_encode(RAMP), imagecodecs.jpegls_decode),
-    J2K: (imagecodecs.jpeg2k_encode(RAMP, codecformat="j2k", reversible=True, level=0), imagecodecs.jpeg2k_decode),
+    J2K: (
+        imagecodecs.jpeg2k_encode(RAMP, codecformat="j2k", reversible=True, level=0),
+        imagecodecs.jpeg2k_decode,
+    ),
     HTJ2K: (imagecodecs.htj2k_encode(RAMP), imagecodecs.htj2k_decode),
 }
 
@@ -52,7 +55,12 @@ def test_pixels_stay_bit_for_bit(syntax: str) -> None:
 @pytest.mark.parametrize("syntax", [JPEG, JPEG_LS])
 def test_jpeg_comments_and_application_segments_leave(syntax: str) -> None:
     stream, decode = STREAMS[syntax]
-    words = [segment(0xFE, SECRET), segment(0xE1, b"Exif\0\0" + SECRET), segment(0xED, SECRET), segment(0xEF, SECRET)]
+    words = [
+        segment(0xFE, SECRET),
+        segment(0xE1, b"Exif\0\0" + SECRET),
+        segment(0xED, SECRET),
+        segment(0xEF, SECRET),
+    ]
     dirty = with_segments(bytes(stream), *words) + SECRET
     assert SECRET not in scrub(dirty, syntax)
     assert np.array_equal(decode(scrub(dirty, syntax)), decode(bytes(stream)))
@@ -73,7 +81,13 @@ def test_words_inside_tables_of_the_wrong_size_are_refused() -> None:
     for marker, body in ((0xDB, bytes(65) + SECRET), (0xC4, bytes(17) + SECRET), (0xDD, b"\0\0" + SECRET)):
         assert reason(with_segments(stream, segment(marker, body)), JPEG) == "malformed"
     at = stream.index(b"\xff\xc0") + 4
-    longer = stream[: at - 2] + struct.pack(">H", 11 + len(SECRET)) + stream[at : at + 9] + SECRET + stream[at + 9 :]
+    longer = (
+        stream[: at - 2]
+        + struct.pack(">H", 11 + len(SECRET))
+        + stream[at : at + 9]
+        + SECRET
+        + stream[at + 9 :]
+    )
     assert reason(longer, JPEG) == "malformed"
 
 
@@ -82,7 +96,12 @@ def test_j2k_comments_leave_the_main_header_and_are_blanked_in_tile_parts() -> N
     comment = segment(0x64, b"\0\x01" + SECRET)
     tile = stream.index(b"\xff\x90")
     length = struct.unpack(">L", stream[tile + 6 : tile + 10])[0]
-    part = stream[tile : tile + 6] + struct.pack(">L", length + len(comment)) + stream[tile + 10 : tile + 12] + comment
+    part = (
+        stream[tile : tile + 6]
+        + struct.pack(">L", length + len(comment))
+        + stream[tile + 10 : tile + 12]
+        + comment
+    )
     dirty = stream[:tile] + comment + part + stream[tile + 12 :] + SECRET
     found = scrub(dirty, J2K)
     assert SECRET not in found

@@ -32,7 +32,11 @@ def test_what_research_needs_stays() -> None:
     assert ds.Manufacturer == "SIEMENS" and ds.ManufacturerModelName == "Sensation 64"
     assert ds.StudyDescription == "CT Thorax nativ" and ds.SeriesDescription == "Thorax 1.0 B31f"
     assert (ds.PatientSex, ds.PatientAge, ds.PatientWeight) == ("M", "066Y", 82.5)
-    assert ds.BodyPartExamined == "CHEST" and ds.ConvolutionKernel == "B31f" and ds.DeviceSerialNumber == "SN54321"
+    assert (
+        ds.BodyPartExamined == "CHEST"
+        and ds.ConvolutionKernel == "B31f"
+        and ds.DeviceSerialNumber == "SN54321"
+    )
     assert ds.ImagePositionPatient == [-170.5, -170.5, 1.0] and ds.RescaleIntercept == -1024
     assert ds.ImageType == ["ORIGINAL", "PRIMARY", "AXIAL"] and ds.Rows == 4
 
@@ -61,7 +65,11 @@ def test_ids_are_the_keyed_ones() -> None:
     ds = read(found)
     expected = pseudonyms().patient(SITE, "48213377")
     assert found.patient_id == expected and ds.PatientID == str(expected)
-    assert ds.SOPInstanceUID == dicom_uid(found.instance_id) == dicom_uid(pseudonyms().uid("1.2.826.0.1.3680043.8.498.1.1"))
+    assert (
+        ds.SOPInstanceUID
+        == dicom_uid(found.instance_id)
+        == dicom_uid(pseudonyms().uid("1.2.826.0.1.3680043.8.498.1.1"))
+    )
     assert ds.StudyInstanceUID == dicom_uid(found.study_id)
     assert ds.SeriesInstanceUID == dicom_uid(found.series_id)
     assert found.accession_id == pseudonyms().accession(SITE, "ACC47119") and ds.AccessionNumber == ""
@@ -143,7 +151,9 @@ def test_identity_is_harvested_from_items_and_removed_attributes() -> None:
     )
     identity = found.identity
     assert {"Smithson^John^Albert", "Quackenbush^Eva", "Pettigrew^Ann"} <= set(identity.names)
-    assert {"RP-98001", "9 Elm Street", "555-867-5309", "X-1", "Y-2", "Mercy Falls Hospital"} <= set(identity.other)
+    assert {"RP-98001", "9 Elm Street", "555-867-5309", "X-1", "Y-2", "Mercy Falls Hospital"} <= set(
+        identity.other
+    )
     assert (identity.patient_id, identity.birth_date, identity.sex) == ("48213377", "19520314", "M")
     assert (identity.accession, identity.site) == ("ACC47119", SITE)
     assert "Smithson" not in repr(identity) and "Smithson" not in repr(found)
@@ -151,7 +161,11 @@ def test_identity_is_harvested_from_items_and_removed_attributes() -> None:
 
 def test_actions_name_tags_and_codes_and_no_values() -> None:
     actions = clean(to_bytes(ct())).actions
-    assert ("(0010,0010)", "D") in actions and ("(0008,0020)", "C") in actions and ("(0008,0080)", "D") in actions
+    assert (
+        ("(0010,0010)", "D") in actions
+        and ("(0008,0020)", "C") in actions
+        and ("(0008,0080)", "D") in actions
+    )
     told = json.dumps(actions)
     assert "Smithson" not in told and "48213377" not in told
 
@@ -164,7 +178,11 @@ def test_known_codes_get_the_meaning_of_their_scheme() -> None:
 
 
 def test_local_codes_and_codes_that_are_none_are_removed() -> None:
-    codes = [code("CT-JOHN", "99LOCAL", "Chest"), code("Smithson", "SCT", "Chest"), code("121311", "DCM", "x")]
+    codes = [
+        code("CT-JOHN", "99LOCAL", "Chest"),
+        code("Smithson", "SCT", "Chest"),
+        code("121311", "DCM", "x"),
+    ]
     ds = cleaned(ProcedureCodeSequence=Sequence(codes))
     assert [item.CodeValue for item in ds.ProcedureCodeSequence] == ["121311"]
 
@@ -177,7 +195,11 @@ def test_burned_in_annotation_is_believed_when_it_confesses() -> None:
 
 
 def test_classes_that_are_not_understood_are_withheld() -> None:
-    for sop_class in ("1.2.840.10008.5.1.4.1.1.88.11", "1.2.840.10008.5.1.4.1.1.104.1", "1.3.12.2.1107.5.9.1"):
+    for sop_class in (
+        "1.2.840.10008.5.1.4.1.1.88.11",
+        "1.2.840.10008.5.1.4.1.1.104.1",
+        "1.3.12.2.1107.5.9.1",
+    ):
         assert reason(ct(SOPClassUID=sop_class)) == "unsupported_class"
 
 
@@ -188,7 +210,9 @@ def test_an_object_without_patient_or_uids_is_refused() -> None:
 
 
 def test_text_is_read_in_its_character_set() -> None:
-    ds = cleaned(SpecificCharacterSet="ISO_IR 192", StudyDescription="Schädel nativ", PatientName="Müller^Jürgen")
+    ds = cleaned(
+        SpecificCharacterSet="ISO_IR 192", StudyDescription="Schädel nativ", PatientName="Müller^Jürgen"
+    )
     assert ds.StudyDescription == "Schädel nativ"
     found = clean(to_bytes(ct(SpecificCharacterSet="ISO_IR 192", PatientName="Müller^Jürgen")))
     assert "Müller^Jürgen" in found.identity.names
@@ -218,7 +242,10 @@ def test_a_second_pass_is_possible_and_claims_the_same() -> None:
 
 
 def test_the_order_of_files_does_not_matter() -> None:
-    files = [to_bytes(ct(SOPInstanceUID=f"1.2.3.{n}", InstanceNumber=n, SliceThickness=n % 3 + 1)) for n in range(12)]
+    files = [
+        to_bytes(ct(SOPInstanceUID=f"1.2.3.{n}", InstanceNumber=n, SliceThickness=n % 3 + 1))
+        for n in range(12)
+    ]
     forward = [clean(f) for f in files]
     backward = [clean(f) for f in reversed(files)]
     assert forward == backward[::-1]
@@ -230,9 +257,15 @@ def test_remembered_stretches_give_what_a_fresh_policy_gives() -> None:
 
     for n in range(30):
         # series alternate, so that what is remembered fails and is learned again
-        changes = {"InstanceNumber": n, "SeriesDescription": ["Thorax", "Abdomen 5.0"][n // 3 % 2], "KVP": str(80 + n % 4)}
+        changes = {
+            "InstanceNumber": n,
+            "SeriesDescription": ["Thorax", "Abdomen 5.0"][n // 3 % 2],
+            "KVP": str(80 + n % 4),
+        }
         data = to_bytes(ct(SOPInstanceUID=f"1.2.3.{n}", AccessionNumber=f"A{n % 2}00", **changes))
-        fresh = clean_header(data, compile_policy(load_profile("research")) if n % 10 == 9 else FRESH, pseudonyms(), SITE)
+        fresh = clean_header(
+            data, compile_policy(load_profile("research")) if n % 10 == 9 else FRESH, pseudonyms(), SITE
+        )
         FRESH.persons.clear()
         assert clean(data) == fresh
 

@@ -24,7 +24,14 @@ def decision(book: Policy, keyword: str) -> policy_module.Decision:
 def profile_with(tmp_path: Path, *options: str, **attributes: str) -> Policy:
     lines = ['name = "mine"', 'edition = "2026d"', f"options = {json.dumps(options)}"]
     lines += ["[compound]", '"X/Z" = "Z"', '"X/D" = "D"', '"Z/D" = "D"', '"X/Z/D" = "D"', '"X/Z/U*" = "U"']
-    lines += ["[compound_sequence]", '"D" = "X"', '"X/Z" = "Z"', '"X/D" = "X"', '"X/Z/D" = "X"', '"X/Z/U*" = "U"']
+    lines += [
+        "[compound_sequence]",
+        '"D" = "X"',
+        '"X/Z" = "Z"',
+        '"X/D" = "X"',
+        '"X/Z/D" = "X"',
+        '"X/Z/U*" = "U"',
+    ]
     lines += ["[attributes]", *(f'{k} = "{v}"' for k, v in attributes.items())]
     path = tmp_path / "mine.toml"
     path.write_text("\n".join(lines))
@@ -74,8 +81,21 @@ def test_every_row_of_the_table_is_decided_or_removed() -> None:
 
 def test_basic_keeps_nothing_that_the_table_names() -> None:
     book = policy("basic")
-    rows = {int(r["tag"], 16): r for r in read_rows("ps315_2026d.csv") if "x" not in r["tag"] and r["tag"] != "PRIVATE"}
-    allowed = {Act.DROP, Act.EMPTY, Act.DUMMY, Act.UID, Act.PATIENT_ID, Act.PATIENT_NAME, Act.MARKER, Act.SEQUENCE}
+    rows = {
+        int(r["tag"], 16): r
+        for r in read_rows("ps315_2026d.csv")
+        if "x" not in r["tag"] and r["tag"] != "PRIVATE"
+    }
+    allowed = {
+        Act.DROP,
+        Act.EMPTY,
+        Act.DUMMY,
+        Act.UID,
+        Act.PATIENT_ID,
+        Act.PATIENT_NAME,
+        Act.MARKER,
+        Act.SEQUENCE,
+    }
     for found in book.decisions:
         if found.tag in rows:
             assert found.act in allowed, found
@@ -97,7 +117,9 @@ def test_basic_keeps_nothing_that_the_table_names() -> None:
         ("clean_graphics", "GraphicAnnotationSequence", Act.DROP, Act.DROP),
     ],
 )
-def test_each_option_changes_what_it_names(tmp_path: Path, option: str, keyword: str, act: Act, without: Act) -> None:
+def test_each_option_changes_what_it_names(
+    tmp_path: Path, option: str, keyword: str, act: Act, without: Act
+) -> None:
     assert decision(profile_with(tmp_path, option), keyword).act is act
     assert decision(policy("basic"), keyword).act is without
 

@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 from curation.deid.codestream import scrub
 from curation.deid.header import Clean
 from curation.part10 import ENCAPSULATED, JPEG, JPEG_2000, JPEG_LS, RLE
-from curation.records import REASONS, Refused
+from curation.records import Refused
 from tests.curation.deid.objects import clean, code, ct, jpeg_ct, read, to_bytes
 
 BUNDLED = Path(pydicom.__file__).parent / "data"
@@ -28,8 +28,7 @@ SEEDS = [
 def attempt(data: bytes) -> Clean | None:
     try:
         return clean(data)
-    except Refused as refusal:
-        assert refusal.reason in REASONS
+    except Refused:  # its reason is from the closed list: the class itself sees to that
         return None
 
 
@@ -80,7 +79,9 @@ def test_random_mutations_never_break_the_walk(seed: int) -> None:
                 case 1:
                     mutant[at : at + dice.randrange(8)] = dice.randbytes(dice.randrange(8))
                 case 2:
-                    mutant[at : at + 4] = dice.choice((b"\xff\xff\xff\xff", b"\xfe\xff\x00\xe0", b"\0\0\0\0", b"SQ\0\0"))
+                    mutant[at : at + 4] = dice.choice(
+                        (b"\xff\xff\xff\xff", b"\xfe\xff\x00\xe0", b"\0\0\0\0", b"SQ\0\0")
+                    )
                 case _:
                     other = dice.randrange(len(mutant))
                     mutant[at:at] = mutant[other : other + dice.randrange(40)]
@@ -128,5 +129,5 @@ def test_any_codestream_is_scrubbed_or_refused(data: bytes, syntax: str) -> None
     for head in (b"", *(h for h, syntaxes in heads.items() if syntax in syntaxes)):
         try:
             scrub(head + data, syntax)
-        except Refused as refusal:
-            assert refusal.reason in REASONS
+        except Refused:
+            continue

@@ -68,14 +68,27 @@ def moved(day: date) -> date:
 )
 def test_what_the_headers_know_is_replaced(text: str) -> None:
     found = clean(f"Findings: stable nodule. {text}. No effusion.").text.lower()
-    for word in ("smithson", "john", "albert", "quackenbush", "eva", "48213377", "3377", "47119", "mercy", "elm"):
+    for word in (
+        "smithson",
+        "john",
+        "albert",
+        "quackenbush",
+        "eva",
+        "48213377",
+        "3377",
+        "47119",
+        "mercy",
+        "elm",
+    ):
         assert word not in found.replace("[name]", "").split("stable")[1]
     for word in ("springfield", "867", "498", "1952"):
         assert word not in found
     assert "stable nodule" in found and "no effusion" in found and "[" in found
 
 
-@pytest.mark.parametrize(("header", "written"), [("Müller^Jörg", "Mueller"), ("Mueller^Joerg", "Müller"), ("O'Brien^X", "OBRIEN")])
+@pytest.mark.parametrize(
+    ("header", "written"), [("Müller^Jörg", "Mueller"), ("Mueller^Joerg", "Müller"), ("O'Brien^X", "OBRIEN")]
+)
 def test_names_are_found_in_other_spellings(header: str, written: str) -> None:
     assert "[NAME]" in clean(f"Seen with {written} today.", names=(header,)).text
 
@@ -156,7 +169,9 @@ def test_long_dates_keep_their_words() -> None:
 
 
 def test_german_dates_and_words() -> None:
-    found = clean("Befund vom 5. März 2019: kein Nachweis einer Embolie, die Lunge ist frei. Voruntersuchung vom 05.03.2018.")
+    found = clean(
+        "Befund vom 5. März 2019: kein Nachweis einer Embolie, die Lunge ist frei. Voruntersuchung vom 05.03.2018."
+    )
     assert found.language == "de"
     assert moved(date(2018, 3, 5)).strftime("%d.%m.%Y") in found.text and "2019:" not in found.text
 
@@ -174,7 +189,10 @@ def test_dates_without_a_year_and_impossible_ones_go() -> None:
 
 
 def test_lone_years_move_with_context_only() -> None:
-    assert clean("compared to the study from 2016.").text == f"compared to the study from {2016 + round(OFFSET / 365.25)}."
+    assert (
+        clean("compared to the study from 2016.").text
+        == f"compared to the study from {2016 + round(OFFSET / 365.25)}."
+    )
     assert clean("Fleischner 2017 guidelines").text == "Fleischner 2017 guidelines"
 
 
@@ -189,7 +207,10 @@ def test_other_profiles_treat_dates_their_way() -> None:
         ("aged 101 with pain", "aged 90 or over with pain"),
         ("a 89-year-old", "a 89-year-old"),
         ("95 yo female", "90 or over yo female"),
-        ("94-jähriger Patient mit Husten und ohne Fieber", "90 oder älter-jähriger Patient mit Husten und ohne Fieber"),
+        (
+            "94-jähriger Patient mit Husten und ohne Fieber",
+            "90 oder älter-jähriger Patient mit Husten und ohne Fieber",
+        ),
         ("window 95, level 120", "window 95, level 120"),
     ],
 )

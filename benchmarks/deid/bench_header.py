@@ -1,0 +1,160 @@
+"""Milliseconds to de-identify one 0.5 MB CT, against reading and writing the same bytes, and against peers.
+
+Run: python -m benchmarks.deid.bench_header [--files 200] [--rounds 7] [--peer PYTHON_WITH_DICOGNITO]
+Every way runs on every file of a round, in shuffled order; reported are medians over rounds of the round's mean.
+Writes benchmarks/results/deid_header.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pydicom
+
+from benchmarks.deid.synthetic import write_series
+from curation.deid.folder import Job, file_meta, take_file
+from curation.deid.header import clean_header
+from curation.deid.policy import compile_policy, load_profile
+from curation.deid.pseudonyms import Pseudonyms
+from curation.part10 import EXPLICIT_LITTLE
+
+RESULT = Path(__file__).parents[1] / "results" / "deid_header.json"
+
+
+def copy_bytes(src: Path, dst: Path) -> None:
+    """The physical limit: read all, write all."""
+    with src.open("rb") as file:
+        data = file.read()
+    out = os.open(dst, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.write(out, data)
+    os.close(out)
+
+
+def ways(folder: Path, job: Job) -> dict[str, Callable[[Path, Path], None]]:
+    def clean(src: Path, dst: Path) -> None:
+        with src.open("rb") as file:
+            data = file.read()
+        found = clean_header(data, job.policy, job.pseudonyms, job.site)
+        pixels = found.pixels
+        out = os.open(dst, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with memoryview(data) as view:
+            element = view[pixels.offset - 12 : pixels.offset + pixels.length]
+            os.writev(out, [file_meta(found, EXPLICIT_LITTLE), found.header, element])
+            element.release()
+        os.close(out)
+
+    def round_trip(src: Path, dst: Path) -> None:
+        pydicom.dcmread(src).save_as(dst)
+
+    return {
+        "read_write": copy_bytes,
+        "rwid": clean,
+        "rwid_folder_with_digest": lambda src, dst: take_file(job, src) and None,
+        "pydicom_round_trip": round_trip,
+    }
+
+
+class Peer:
+    """A peer in its own interpreter, timed by itself."""
+
+    def __init__(self, python: str) -> None:
+        script = Path(__file__).with_name("peer_dicognito.py")
+        self.process = subprocess.Popen(
+            [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def seconds(self, src: Path, dst: Path) -> float:
+        self.process.stdin.write(f"{src}\t{dst}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--peer", default="")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source, target = folder / "src", folder / "dst"
+        source.mkdir()
+        target.mkdir()
+        write_series(source, arguments.files)
+        policy = compile_policy(load_profile("research"))
+        job = Job(source, target, policy, Pseudonyms(b"b" * 32), "bench")
+        results = measure(sorted(source.iterdir()), target, ways(target, job), arguments)
+    report(results, arguments)
+
+
+def measure(
+    files: list[Path], target: Path, known: dict, arguments: argparse.Namespace
+) -> dict[str, list[float]]:
+    peer = Peer(arguments.peer) if arguments.peer else None
+    times: dict[str, list[float]] = {name: [] for name in [*known, *(["dicognito"] if peer else [])]}
+    for n in range(arguments.rounds + 1):  # the first round warms caches and is not counted
+        sums = dict.fromkeys(times, 0.0)
+        tasks = [(way, file) for way in times for file in files]
+        random.Random(n).shuffle(tasks)
+        for way, file in tasks:
+            out = target / f"{way}-{file.name}"
+            if way == "dicognito":
+                sums[way] += peer.seconds(file, out)
+                continue
+            begin = time.perf_counter()
+            known[way](file, out)
+            sums[way] += time.perf_counter() - begin
+        if n:
+            for way in times:
+                times[way].append(1000 * sums[way] / len(files))
+    if peer:
+        peer.close()
+    return times
+
+
+def report(times: dict[str, list[float]], arguments: argparse.Namespace) -> None:
+    base = times["read_write"]
+    rows = {
+        way: {
+            "ms_per_file": round(statistics.median(values), 3),
+            "times_read_write": round(statistics.median(v / b for v, b in zip(values, base, strict=True)), 2),
+            "spread_times_read_write": [
+                round(min(v / b for v, b in zip(values, base, strict=True)), 2),
+                round(max(v / b for v, b in zip(values, base, strict=True)), 2),
+            ],
+        }
+        for way, values in times.items()
+    }
+    if "dicognito" in times:
+        ratios = [d / r for d, r in zip(times["dicognito"], times["rwid"], strict=True)]
+        rows["dicognito"]["times_rwid"] = round(statistics.median(ratios), 1)
+    command = f"python -m benchmarks.deid.bench_header --files {arguments.files} --rounds {arguments.rounds}"
+    book = {
+        "what": "ms per 0.5 MB CT (512 x 512 int16, 138 top-level elements), one process, files in the page cache",
+        "command": command + (" --peer PYTHON_WITH_DICOGNITO" if arguments.peer else ""),
+        "python": sys.version.split()[0],
+        "pydicom": pydicom.__version__,
+        "cores": os.cpu_count(),
+        "load_1min": round(os.getloadavg()[0], 1),
+        "ways": rows,
+    }
+    RESULT.write_text(json.dumps(book, indent=1) + "\n")
+    print(json.dumps(book, indent=1))
+
+
+if __name__ == "__main__":
+    main()

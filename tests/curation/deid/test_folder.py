@@ -1,0 +1,207 @@
+"""A folder into a folder: whole files under pseudonymous names, a log, and nothing that names anybody."""
+
+import os
+from pathlib import Path
+from uuid import UUID
+
+import imagecodecs
+import numpy as np
+import pyarrow.parquet as pq
+import pydicom
+import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    generate_uid,
+)
+
+from curation.deid import folder
+from curation.deid.folder import deidentify_folder
+from curation.records import ConfigurationError, DeidLog, schema_of
+from tests.curation.deid.objects import SITE, ct, jpeg_ct, policy, pseudonyms, to_bytes
+
+
+def run(src: Path, dst: Path, workers: int = 1) -> dict:
+    return deidentify_folder(src, dst, policy(), pseudonyms(), SITE, workers=workers)
+
+
+def all_bytes(root: Path) -> bytes:
+    return b"\n".join(
+        str(p.relative_to(root)).encode() + p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()
+    )
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    root = tmp_path / "src"
+    (root / "Smithson_John" / "ct").mkdir(parents=True)
+    for n in range(4):
+        path = root / "Smithson_John" / "ct" / f"Smithson{n}.dcm"
+        path.write_bytes(to_bytes(ct(SOPInstanceUID=f"1.2.3.{n}", InstanceNumber=n)))
+    (root / "note_Smithson.txt").write_text("Smithson has a nodule")
+    (root / "empty").write_bytes(b"")
+    cut = to_bytes(ct(SOPInstanceUID="1.2.3.9"))[:-4]
+    (root / "cut.dcm").write_bytes(cut)
+    return root
+
+
+def test_counts_add_up_and_the_tree_is_mirrored(source: Path, tmp_path: Path) -> None:
+    found = run(source, tmp_path / "dst")
+    assert found == {"read": 7, "released": 4, "withheld": {"not_dicom": 2, "truncated": 1}}
+    files = sorted((tmp_path / "dst").rglob("*.dcm"))
+    assert len(files) == 4
+    assert {len(p.relative_to(tmp_path / "dst").parts) for p in files} == {3}
+    assert not [p for p in (tmp_path / "dst").rglob("*") if p.name.endswith(".part")]
+
+
+def test_nothing_released_names_anybody(source: Path, tmp_path: Path) -> None:
+    run(source, tmp_path / "dst")
+    told = all_bytes(tmp_path / "dst").lower()
+    for word in (b"smithson", b"quackenbush", b"48213377", b"mercy", b"1.2.826.0.1.3680043.8.498"):
+        assert word not in told
+
+
+def test_released_files_are_whole_dicom_with_the_same_pixels(source: Path, tmp_path: Path) -> None:
+    run(source, tmp_path / "dst")
+    for path in (tmp_path / "dst").rglob("*.dcm"):
+        ds = pydicom.dcmread(path)
+        assert ds.file_meta.MediaStorageSOPInstanceUID == ds.SOPInstanceUID
+        assert path.stem == str(UUID(int=int(ds.SOPInstanceUID[5:])))
+        assert ds.PixelData == ct().PixelData
+        assert ds.preamble == bytes(128)
+
+
+def test_the_log_has_one_row_a_file(source: Path, tmp_path: Path) -> None:
+    run(source, tmp_path / "dst")
+    table = pq.read_table(tmp_path / "dst" / "deid_log.parquet")
+    assert table.schema.equals(schema_of(DeidLog))
+    rows = table.to_pylist()
+    assert len(rows) == 7
+    released = [r for r in rows if r["withheld"] is None]
+    assert len(released) == 4
+    assert all({"tag": "(0010,0010)", "action": "D"} in r["actions"] for r in released)
+    assert {r["withheld"] for r in rows} == {None, "not_dicom", "truncated"}
+
+
+def test_several_workers_write_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    one, two = run(source, tmp_path / "one"), run(source, tmp_path / "two", workers=2)
+    assert one == two
+    assert all_bytes(tmp_path / "one") == all_bytes(tmp_path / "two")
+
+
+def test_a_second_run_gives_the_same(source: Path, tmp_path: Path) -> None:
+    first = run(source, tmp_path / "dst")
+    before = all_bytes(tmp_path / "dst")
+    assert run(source, tmp_path / "dst") == first
+    assert all_bytes(tmp_path / "dst") == before
+
+
+def test_the_same_object_twice_is_released_once(tmp_path: Path) -> None:
+    src = tmp_path / "src"
+    src.mkdir()
+    (src / "a.dcm").write_bytes(to_bytes(ct()))
+    (src / "b.dcm").write_bytes(to_bytes(ct()))
+    (src / "c.dcm").write_bytes(to_bytes(ct(SliceThickness="7.0")))
+    assert run(src, tmp_path / "dst") == {
+        "read": 3,
+        "released": 1,
+        "withheld": {"duplicate": 1, "uid_conflict": 1},
+    }
+    (path,) = (tmp_path / "dst").rglob("*.dcm")
+    assert pydicom.dcmread(path).SliceThickness == 1
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian],
+)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_every_native_encoding_is_released_as_explicit_little_endian(
+    tmp_path: Path, syntax: str, bits: int
+) -> None:
+    src = tmp_path / "src"
+    src.mkdir()
+    values = np.arange(9, dtype=np.uint8 if bits == 8 else np.uint16) * 7
+    ds = ct(Rows=3, Columns=3, BitsAllocated=bits, BitsStored=8, HighBit=7)
+    raw = values.astype(
+        values.dtype.newbyteorder(">") if syntax == ExplicitVRBigEndian else values.dtype
+    ).tobytes()
+    ds.PixelData = raw + bytes(len(raw) & 1)
+    ds["PixelData"].VR = "OB" if bits == 8 else "OW"
+    (src / "a.dcm").write_bytes(to_bytes(ds, syntax))
+    assert run(src, tmp_path / "dst")["released"] == 1
+    (path,) = (tmp_path / "dst").rglob("*.dcm")
+    found = pydicom.dcmread(path)
+    assert found.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert np.array_equal(found.pixel_array.ravel(), values)
+
+
+def comment(frame: bytes) -> bytes:
+    return frame[:2] + b"\xff\xfe\x00\x0aSmithson" + frame[2:]
+
+
+def test_compressed_frames_are_scrubbed_and_stay_compressed(tmp_path: Path) -> None:
+    src = tmp_path / "src"
+    src.mkdir()
+    frame = bytes(imagecodecs.jpeg8_encode(np.full((16, 16), 99, np.uint8)))
+    shape = {"Rows": 16, "Columns": 16, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    (src / "a.dcm").write_bytes(jpeg_ct(comment(frame), JPEGBaseline8Bit, **shape))
+    split = ct(SOPInstanceUID=generate_uid(), NumberOfFrames=2, **shape)
+    split.PixelData = encapsulate([comment(frame), comment(frame)], fragments_per_frame=2)
+    split["PixelData"].VR, split["PixelData"].is_undefined_length = "OB", True
+    (src / "b.dcm").write_bytes(to_bytes(split, JPEGBaseline8Bit))
+    assert run(src, tmp_path / "dst")["released"] == 2
+    assert b"smithson" not in all_bytes(tmp_path / "dst").lower()
+    for path in (tmp_path / "dst").rglob("*.dcm"):
+        ds = pydicom.dcmread(path)
+        assert ds.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
+        assert (ds.pixel_array == 99).all()
+
+
+def test_big_pixel_data_are_copied_by_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    src = tmp_path / "src"
+    src.mkdir()
+    monkeypatch.setattr(folder, "SMALL_BYTES", 1000)
+    values = np.arange(64 * 64, dtype=np.uint16)
+    ds = ct(Rows=64, Columns=64, PixelData=values.tobytes())
+    (src / "a.dcm").write_bytes(to_bytes(ds))
+    run(src, tmp_path / "dst")
+    (path,) = (tmp_path / "dst").rglob("*.dcm")
+    kernel = path.read_bytes()
+
+    def no_kernel(*_: object) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "copy_file_range", no_kernel)
+    run(src, tmp_path / "dst")
+    assert path.read_bytes() == kernel
+    assert np.array_equal(pydicom.dcmread(path).pixel_array.ravel(), values)
+
+
+def test_progress_counts_files(source: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    deidentify_folder(
+        source,
+        tmp_path / "dst",
+        policy(),
+        pseudonyms(),
+        SITE,
+        progress=lambda n, total: seen.append((n, total)),
+    )
+    assert seen == [(n, 7) for n in range(1, 8)]
+
+
+def test_wrong_folders_are_wrong_configuration(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is not a folder"):
+        run(tmp_path / "nothing", tmp_path / "dst")
+    with pytest.raises(ConfigurationError, match="lies in"):
+        run(source, source / "out")
+
+
+def test_links_are_not_followed(source: Path, tmp_path: Path) -> None:
+    (source / "link.dcm").symlink_to(source / "Smithson_John" / "ct" / "Smithson0.dcm")
+    assert run(source, tmp_path / "dst")["read"] == 7
