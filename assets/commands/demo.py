@@ -50,6 +50,7 @@ def demo(
     session: Session = context.obj
     settings = session.settings()
     places = open_home(settings)
+    next_command = _next(session, places)
     began = time.monotonic()
     session.say(SYNTHETIC)
     with opened(places) as instance, session.bar() as bar:
@@ -63,7 +64,7 @@ def demo(
     built = _built(settings)
     facts = {
         "home": str(places.home), "deliveries": taken, "cohort": cohort, "run": run, "tables": built,
-        "seconds": seconds, "next": _next(settings),
+        "seconds": seconds, "next": next_command,
     }  # fmt: skip
     session.done(facts, *_shown(facts))
 
@@ -127,22 +128,25 @@ def _built(settings: "Settings") -> list[dict[str, Any]]:
     ]
 
 
-def _next(settings: "Settings") -> str:
-    """The one command that opens the pages of this home."""
-    is_default = settings.places.home == (Path.cwd() / "rwid-home").resolve()
-    if is_default and Path("Makefile").is_file():
-        return "make up"
-    return "rwid up" if is_default or "RWID_HOME" in os.environ else f"rwid --home {settings.places.home} up"
+def _next(session: Session, places: "Places") -> str:
+    """The one command that opens the pages of this home, from where the demo was started."""
+    if session.home is not None:
+        return f"rwid up --home {session.home}"
+    is_default = places.home == Path("rwid-home").resolve()
+    return "make up" if is_default and Path("Makefile").is_file() else "rwid up"
 
 
 def _shown(facts: dict[str, Any]) -> Iterator[Any]:
     rows = [
-        (one["delivery"], one.get("arrivals"), one["instances"], one["reports"], _refused(one))
+        (
+            *(one.get(name) for name in ("delivery", "arrivals", "instances", "reports", "clinical")),
+            _refused(one),
+        )
         for one in facts["deliveries"]
     ]
     yield table(
         "What came in (synthetic, and pydicom's test files)",
-        ("delivery", "arrivals", "instances", "reports", "refused"),
+        ("delivery", "arrivals", "instances", "reports", "clinical", "refused"),
         rows,
     )
     yield table(
