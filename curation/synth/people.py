@@ -114,11 +114,11 @@ def _disease(rng: np.random.Generator, prevalence: Mapping[str, float], kind: st
     draws = {name: bool(rng.random() < share) for name, share in prevalence.items()}
     subject = {"radiograph": "nodule", "ct": "nodule", "mr": "lesion", "us": "mass"}[kind]
     draws[subject] = place < prevalence[subject]
-    size = {"nodule": rng.uniform(11, 30), "lesion": rng.uniform(9, 26), "mass": rng.uniform(8, 22)}
+    size = {"nodule": rng.uniform(12, 30), "lesion": rng.uniform(9, 26), "mass": rng.uniform(8, 22)}
     severity = {name: float(rng.uniform(0.4, 1.0)) for name in ("effusion", "emphysema", "fibrosis")}
     return Disease(
         nodule_mm=float(size["nodule"]) * draws["nodule"],
-        nodule_contrast=float(rng.uniform(0.6, 1.0)),
+        nodule_contrast=float(rng.uniform(0.75, 1.0)),
         effusion=severity["effusion"] * draws["effusion"],
         emphysema=severity["emphysema"] * draws["emphysema"],
         fibrosis=severity["fibrosis"] * draws["fibrosis"],

@@ -108,7 +108,7 @@ def make_thorax(rng: np.random.Generator, disease: Disease, sex: str, growth: fl
         vessels=_vessels(rng, t),
         nodules=_nodules(rng, t, disease, growth),
         holes=_scatter(rng, t, int(420 * disease.emphysema), (3.0, 9.0)),
-        foci=_scatter(rng, t, int(150 * disease.fibrosis + 120 * disease.emphysema), (2.0, 8.0)),
+        foci=_scatter(rng, t, int(110 * disease.fibrosis + 80 * disease.emphysema), (2.0, 7.0)),
         effusion=disease.effusion,
         effusion_side=int(rng.choice([-1, 1])),
         fibrosis=disease.fibrosis,
