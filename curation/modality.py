@@ -45,6 +45,8 @@ KIND_COLUMNS: Mapping[str, str] = {
 }
 """Columns of the aggregated series row that kind rules may use, with their DuckDB types; each may be NULL."""
 
+AIR_HU = -1024.0
+
 _STROKES = str.maketrans(
     {"Ł": "L", "Ø": "O", "Đ": "D", "Æ": "AE", "Œ": "OE"}
 )  # letters NFKD does not take apart
@@ -309,10 +311,17 @@ class SeriesArray:
 
 
 def to_units(frame: NDArray[Any], plane: Plane) -> NDArray[np.float32]:
-    """Stored values times slope plus intercept (PS3.3 C.11.1.1.2), float32."""
+    """Stored values times slope plus intercept (PS3.3 C.11.1.1.2), float32.
+
+    Hounsfield units end at air, -1024: what lies below is the padding around a round field of view, and a model would
+    learn the device from it.
+    """
     slope = 1.0 if plane.rescale_slope is None else plane.rescale_slope
     intercept = plane.rescale_intercept or 0.0
-    return (frame.astype(np.float64) * slope + intercept).astype(np.float32)
+    values = frame.astype(np.float64) * slope + intercept
+    if plane.rescale_slope is not None and _load_rules().units.get(plane.modality) == "HU":
+        values = np.maximum(values, AIR_HU)
+    return values.astype(np.float32)
 
 
 def series_array(frames: Sequence[NDArray[Any]], planes: Sequence[Plane]) -> SeriesArray:

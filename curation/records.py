@@ -224,7 +224,7 @@ class Frame:
     frame_index: int = column("0 is the first.", arrow=_I32)
     series_id: UUID = column("The series, by which the table is sorted.")
     codec: str = column(
-        "How the payload is encoded: htj2k, jpeg (the source's own bitstream) or zstd (raw little endian)."
+        "How the payload is encoded: htj2k, jpeg (the source's own bitstream) or zstd (a NumPy array file)."
     )
     payload: Blob = column("The encoded frame.")
     pixel_sha256: Blob = column("SHA-256 of the decoded stored values, C order, little endian.")

@@ -220,6 +220,14 @@ def test_a_ct_stack_is_in_hounsfield_units_and_in_order_along_the_normal() -> No
     assert [shuffled[i] for i in array.order] == [0, 1, 2, 3, 4]
 
 
+def test_padding_around_the_field_of_view_is_air() -> None:
+    frames, planes = stack(3, rescale_slope=1.0, rescale_intercept=-1000.0)
+    padded = [np.where(np.eye(4, 6, dtype=bool), -2000, f).astype(np.int16) for f in frames]
+    assert series_array(padded, planes).values.min() == -1024.0
+    mr = [Plane(modality="MR", rescale_slope=1.0, rescale_intercept=0.0)]
+    assert series_array(padded[:1], mr).values.min() == -2000.0  # signal has no floor
+
+
 def test_without_a_rescale_there_are_no_hounsfield_units() -> None:
     frames, planes = stack(rescale_slope=None, rescale_intercept=None)
     array = series_array(frames, planes)
