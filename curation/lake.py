@@ -10,7 +10,9 @@ read the files it names.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -18,7 +20,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +46,7 @@ Fold = Callable[[Connection], Mapping[str, pa.Table]]
 
 __all__ = ["Connection", "Fold", "Lake", "LakeError", "Part", "Snapshot"]
 
+TURN_DEADLINE_S = 600.0
 DEBRIS_AGE_S = 2 * 86_400.0
 _MANIFEST = re.compile(r"(\d{8})\.json")
 
@@ -229,8 +232,10 @@ class Lake:
         con = duckdb.connect()
         con.execute("SET TimeZone = 'UTC'")
         bodies = self.view_bodies(self.view_files(parts))
+        con.execute("BEGIN")
         for statement in (*view.macro_statements(), *view.view_statements(bodies)):
             con.execute(statement)
+        con.execute("COMMIT")
         return con
 
     # writing
@@ -245,16 +250,37 @@ class Lake:
         Raises LakeError where an object of a new delivery is already in another delivery of the head.
         """
         self.sweep(DEBRIS_AGE_S)
-        while True:
-            head = self.head()
-            before = dict(head.deliveries) if head else {}
-            after = {**before, **deliveries}
-            if head and after == before and head.schema_version == records.SCHEMA_VERSION:
-                return head
-            snapshot = self._folded(head, after, deliveries, fold)
-            if self._create(snapshot):
-                return snapshot
-            time.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter, not a secret
+        with self._turn():
+            while True:
+                head = self.head()
+                before = dict(head.deliveries) if head else {}
+                after = {**before, **deliveries}
+                if head and after == before and head.schema_version == records.SCHEMA_VERSION:
+                    return head
+                snapshot = self._folded(head, after, deliveries, fold)
+                if self._create(snapshot):
+                    return snapshot
+                time.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter, not a secret
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Committers on one host take turns, for a lost race costs a whole fold.
+
+        A courtesy: what makes a commit right is the link alone. So nobody waits for ever, and where the file
+        system has no locks (or locks each host for itself) nothing breaks.
+        """
+        make_folder(self.root)
+        until = time.monotonic() + TURN_DEADLINE_S
+        with (self.root / "commit.lock").open("a") as file:
+            while time.monotonic() < until:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - jitter, not a secret
+                except OSError:  # no locks here
+                    break
+            yield
 
     def _folded(
         self, head: Snapshot | None, after: Mapping[str, str], deliveries: Mapping[str, str], fold: Fold

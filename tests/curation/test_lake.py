@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -271,8 +272,18 @@ def test_concurrent_commits_of_four_processes_are_all_kept(lake: Lake) -> None:
     assert sizes == list(range(1, 81))
 
 
+def test_commits_without_turns_are_all_kept_too(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is a courtesy: with every process ignoring it, the link alone loses nothing."""
+    monkeypatch.setattr("curation.lake.TURN_DEADLINE_S", 0.0)
+    staged = [stage(lake, f"t{k}") for k in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        numbers = [s.number for s in pool.map(lambda one: lake.commit(one, patients), staged)]
+    assert sorted(numbers) == list(range(1, 13))
+    assert sorted(lake.snapshot().deliveries) == sorted(f"t{k}" for k in range(12))
+
+
 def test_kill_9_while_committing_leaves_the_old_or_the_new_snapshot(lake: Lake) -> None:
-    for k in range(6):
+    for k in range(4):
         process = start_committer(lake.root, f"k{k}", 1000)
         assert process.stdout
         acknowledged = [process.stdout.readline() for _ in range(5)]
