@@ -524,6 +524,11 @@ class Catalog:
             [[str(file)], label, limit],
         )
 
+    def log_tail(self, run_id: str, n_lines: int = 60) -> str:
+        """The last lines a run wrote."""
+        text = self._text(self._run_file(run_id, "log.txt")) or ""
+        return "\n".join(text.splitlines()[-n_lines:])
+
     def report_page(self, run_id: str) -> bytes | None:
         """A run's report as HTML."""
         file = self._run_file(run_id, "report.html")

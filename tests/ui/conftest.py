@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import ui
@@ -18,6 +19,12 @@ import tiny
 APP = Path(ui.__file__).with_name("app.py")
 OFF = "http://127.0.0.1:9"  # the discard port: nothing answers there
 Draw = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _close_catalogs() -> Iterator[None]:
+    yield
+    st.cache_resource.clear()
 
 
 @pytest.fixture(scope="session")

@@ -250,3 +250,17 @@ def test_a_cohort_is_tuned_from_its_page(browser: sync_api.Browser, tmp_path: Pa
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
+
+
+def test_a_row_opens_the_study_that_the_reader_saw(reader: Reader) -> None:
+    page = reader.open("/studies?modality=CT&order=by+site")
+    table = page.locator('[data-testid="stDataFrame"]').first
+    table.wait_for(timeout=20_000)
+    page.wait_for_timeout(500)  # the grid paints itself on a canvas after it is there
+    box = table.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 35, box["y"] + 36 + 17 + 35)  # the second row, below the header
+    page.wait_for_url(re.compile(r"/study\?study="), timeout=20_000)
+    ids = sorted(str(tiny.uid("charity-north", n, "study")) for n in (0, 3))
+    assert parse_qs(urlsplit(page.url).query)["study"][0] in ids
+    page.get_by_text("charity-north").first.wait_for(timeout=20_000)

@@ -38,7 +38,7 @@ CHEST = {
     "exclude": [{"name": "children", "where": "age_years < 18"}],
     "labels": {"nodule": "has_finding('nodule')"},
     "covariates": {"emphysema": "has_finding('emphysema')"},
-    "split": {"train": 0.6, "tune": 0.2, "test": 0.2},
+    "split": {"train": 0.5, "tune": 0.25, "test": 0.25},
 }
 LEARNABLE = CHEST | {
     "cohort": "learnable",
@@ -140,7 +140,7 @@ def _patient(
     }
     common |= {
         "study_date": date(2024, 3, 1 + n % 28),
-        "split_bucket": 167 * n % 1000,
+        "split_bucket": 377 * n % 1000,
         "country": country,
         "continent": "Europe",
     }

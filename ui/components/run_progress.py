@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -16,29 +17,63 @@ LOOK_EVERY_S = 1.0
 _LOG_LINES = 40
 
 
-def show(
-    run: dict[str, Any], read: Callable[[], dict[str, Any] | None], curves: Callable[[], pd.DataFrame]
-) -> None:
-    """Progress and curves of a run; `read` and `curves` look anew. Redraws the whole page once, when the run has ended."""
-    is_live = run["status"] == "running"
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a run stands: its own word, whether it may still change, and Dagster's run where one is known."""
 
-    @st.fragment(run_every=LOOK_EVERY_S if is_live else None)
+    status: str
+    is_live: bool
+    dagster: DagsterRun | None
+
+
+def standing(run: Mapping[str, Any]) -> Standing:
+    """The run's own status, seen together with Dagster's.
+
+    A run between two attempts, or one whose process is only starting, has no beating heart; Dagster knows that it lives.
+    """
+    if run["status"] == "done":
+        return Standing("done", is_live=False, dagster=None)
+    found = _newest(run["run_id"])
+    waits = run["status"] != "running" and found is not None and not found.is_finished
+    return Standing("queued" if waits else run["status"], run["status"] == "running" or waits, found)
+
+
+def show(
+    run: dict[str, Any],
+    now: Standing,
+    *,
+    read: Callable[[], dict[str, Any] | None],
+    curves: Callable[[], pd.DataFrame],
+    log: Callable[[], str],
+) -> None:
+    """Progress, curves and log of a run; the callables look anew. The whole page is drawn again once, at the end."""
+
+    @st.fragment(run_every=LOOK_EVERY_S if now.is_live else None)
     def look() -> None:
-        now = read() or run
-        if is_live and now["status"] != "running":
-            st.rerun()
-        if is_live:
-            left = f", about {formats.duration(now['eta_s'])} left" if now.get("eta_s") else ""
+        latest = read() or run
+        if now.is_live:
+            state = standing(latest)
+            if not state.is_live or state.status != now.status:
+                st.rerun()
+            left = f", about {formats.duration(latest['eta_s'])} left" if latest.get("eta_s") else ""
             st.progress(
-                min(1.0, max(0.0, float(now["progress"]))), text=f"{now.get('message') or 'running'}{left}"
+                min(1.0, max(0.0, float(latest["progress"]))),
+                text=f"{latest.get('message') or 'starting'}{left}",
             )
-        elif now["status"] != "done" and now.get("message"):
-            st.error(now["message"], icon=":material/error:", title=f"The run is {now['status']}")
+            _cancel(state.dagster)
+        elif now.status != "done":
+            st.error(
+                latest.get("message") or "It left no message.",
+                icon=":material/error:",
+                title=f"The run is {now.status}",
+            )
         _curves(curves())
+        with st.expander(
+            "Log", icon=":material/notes:", expanded=now.status not in ("done", "running", "queued")
+        ):
+            st.code(log() or "nothing yet", language=None, height=260)
 
     look()
-    if run["status"] in ("running", "failed", "interrupted", "stopped"):
-        _dagster(run["run_id"], is_live)
 
 
 def awaited(run_id: str, is_there: Callable[[], bool]) -> bool:
@@ -85,27 +120,21 @@ def _curves(history: pd.DataFrame) -> None:
             plots.curves(history, shown, title=title)
 
 
-def _dagster(run_id: str, is_live: bool) -> None:
-    found = _newest(run_id)
+def _cancel(found: DagsterRun | None) -> None:
     if found is None:
-        if is_live:
-            st.caption(
-                "This run was not launched through the Dagster that answers here, so it cannot be cancelled here."
-            )
+        st.caption(
+            "This run was not launched through the Dagster that answers here, so it cannot be cancelled here."
+        )
         return
-    with st.container(horizontal=True):
-        if found.can_cancel and st.button("Cancel", icon=":material/stop_circle:", key="cancel"):
-            try:
-                DagsterClient().cancel(found.run_id)
-                st.toast(
-                    "Asked the run to stop. It keeps its checkpoint and can go on later.",
-                    icon=":material/stop_circle:",
-                )
-            except (DagsterUnreachableError, DagsterRefusedError) as told:
-                st.error(str(told))
-    with st.expander("Log", icon=":material/notes:", key="log", on_change="rerun") as log:
-        if log.open:
-            _messages(found)
+    if found.can_cancel and st.button("Cancel", icon=":material/stop_circle:", key="cancel"):
+        try:
+            DagsterClient().cancel(found.run_id)
+            st.toast(
+                "Asked the run to stop. It keeps its checkpoint and can go on later.",
+                icon=":material/stop_circle:",
+            )
+        except (DagsterUnreachableError, DagsterRefusedError) as told:
+            st.error(str(told))
 
 
 def _messages(found: DagsterRun) -> None:

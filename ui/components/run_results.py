@@ -13,6 +13,7 @@ from ui.components import gallery, head, plots
 
 CHANCE = {"auroc": 0.5, "c_index": 0.5}
 """Metric to the value that guessing gives."""
+LOWER_IS_BETTER = frozenset({"brier", "ece", "mae", "rmse", "log_loss"})
 _FIRST = ("auroc", "c_index", "accuracy", "auprc", "mae", "dice")
 
 
@@ -25,6 +26,9 @@ def show(
 ) -> None:
     """The results; which label, metric and split is chosen on the page and kept in its address."""
     st.header("What tuning brought", anchor=False)
+    report = run.get("report") or {}
+    if report.get("verdict"):
+        st.info(report["verdict"], icon=":material/gavel:", title="The report's verdict")
     chosen = _choose(metrics)
     here, label, metric, split = chosen
     overall = here[(here["subgroup"] == "all") & (here["site"] == "all")]
@@ -37,7 +41,10 @@ def show(
             "Studies": formats.count(arms["tuned"]["n"]) if "tuned" in arms else formats.DASH,
             "Positive": formats.count(arms["tuned"]["n_positive"]) if "tuned" in arms else formats.DASH,
         },
-        helps={"Gain, paired": "Tuned minus untuned on the same studies, with its own interval."},
+        helps={
+            "Untuned": (report.get("baseline") or {}).get("is", "The same model before tuning."),
+            "Gain, paired": "Tuned minus untuned on the same studies, with its own interval.",
+        },
     )
     _verdict(arms.get("gain"), metric)
     by_site = here[(here["subgroup"] == "all") & here["arm"].isin(["untuned", "tuned"])]
@@ -113,9 +120,11 @@ def _verdict(gain: dict[str, Any] | None, metric: str) -> None:
     if gain is None or gain["value"] != gain["value"] or gain["low"] is None or gain["low"] != gain["low"]:
         return
     told = f"Gain in {metric.upper()} {gain['value']:+.3f}, 95 % interval {gain['low']:+.3f} to {gain['high']:+.3f}"
-    if gain["low"] > 0:
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    low, high = sorted((sign * gain["low"], sign * gain["high"]))
+    if low > 0:
         st.success(f"{told}: better than untuned on these studies.", icon=":material/trending_up:")
-    elif gain["high"] < 0:
+    elif high < 0:
         st.error(f"{told}: worse than untuned on these studies.", icon=":material/trending_down:")
     else:
         st.info(

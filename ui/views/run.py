@@ -18,6 +18,7 @@ if run is None:
     st.stop()
 
 spec = run["spec"]
+now = run_progress.standing(run)
 head.head(
     run["name"] or run_id,
     f"Run `{run_id}`: {spec.get('method', {}).get('kind', '')} on {spec.get('model', {}).get('id', '')}, "
@@ -25,7 +26,7 @@ head.head(
     back=("views/runs.py", "Runs"),
 )
 with st.container(horizontal=True, vertical_alignment="center"):
-    head.status_badge(run["status"])
+    head.status_badge(now.status)
     cohort_id = run.get("cohort_id") or spec.get("cohort")
     if cohort_id:
         st.page_link(
@@ -42,7 +43,13 @@ with st.container(horizontal=True, vertical_alignment="center"):
             "Full report", f"/api/run/{run_id}/report.html", icon=":material/lab_profile:", type="tertiary"
         )
 
-run_progress.show(run, lambda: catalog.run(run_id), lambda: catalog.curves(run_id))
+run_progress.show(
+    run,
+    now,
+    read=lambda: catalog.run(run_id),
+    curves=lambda: catalog.curves(run_id),
+    log=lambda: catalog.log_tail(run_id),
+)
 
 metrics = catalog.metrics([run_id])
 if len(metrics):
