@@ -132,7 +132,8 @@ def find_known_studies(places: Places, ids: Collection[UUID]) -> Iterator[KnownS
 
 
 def _identity(facts: dict[str, Any]) -> Identity:
-    return Identity(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()})
+    originals: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+    return Identity(**originals)
 
 
 def merge(first: Identity, second: Identity) -> Identity:
