@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 ANCHORS = {"arrivals": "instances", "delivery": "instances", "catalogue": "studies", "cohort": "cohort"}
 """The asset that carries the checks of a scope."""
 
+NO_LEAKAGE = dg.AssetCheckSpec(
+    "no_leakage",
+    asset=ANCHORS["cohort"],
+    description="No picture, report or person in two splits: nothing lets a model be judged on what it has learned.",
+    blocking=True,
+)
+
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
 
@@ -91,7 +98,20 @@ def audit_cohort(lake: "Lake", cohort_id: str, snapshot: int) -> list[dg.AssetCh
     with lake.connect(snapshot) as con:
         # of this cohort alone: it must not be blamed for another one
         con.register("members", pq.read_table(lake.root / "cohorts" / cohort_id / "members.parquet"))
-        return list(audit(con, "cohort"))
+        return [*audit(con, "cohort"), _leakage(lake, cohort_id)]
+
+
+def _leakage(lake: "Lake", cohort_id: str) -> dg.AssetCheckResult:
+    from curation.leakage import leakage
+
+    problems = leakage(lake, lake.root / "cohorts" / cohort_id)
+    return dg.AssetCheckResult(
+        asset_key=ANCHORS["cohort"],
+        check_name=NO_LEAKAGE.name,
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={problem.name: problem.n for problem in problems},
+    )
 
 
 def require_checks(results: Sequence[dg.AssetCheckResult]) -> None:
@@ -133,7 +153,7 @@ def catalogue_checks(context: dg.AssetCheckExecutionContext, rwid: RwidHome) -> 
         yield from guarded(lambda: list(audit(con, "catalogue")))
 
 
-@dg.multi_asset_check(name="cohort_checks", specs=_specs("cohort"))
+@dg.multi_asset_check(name="cohort_checks", specs=[*_specs("cohort"), NO_LEAKAGE])
 def cohort_checks(context: dg.AssetCheckExecutionContext, rwid: RwidHome) -> Iterator[dg.AssetCheckResult]:
     """Audits the members: no person in two splits, no held-out site in training."""
     made, _ = _newest(context, ANCHORS["cohort"])
