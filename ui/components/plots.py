@@ -217,7 +217,7 @@ def intervals(
         x=alt.X(
             "low:Q",
             title=f"{metric} with 95 % interval",
-            axis=alt.Axis(tickCount=7),
+            axis=alt.Axis(tickCount=7, format=".2f"),
             scale=alt.Scale(zero=False, nice=True, padding=12),
         ),
         x2="high:Q",

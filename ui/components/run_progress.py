@@ -71,7 +71,8 @@ def show(
         with st.expander(
             "Log", icon=":material/notes:", expanded=now.status not in ("done", "running", "queued")
         ):
-            st.code(log() or "nothing yet", language=None, height=260)
+            text = log()
+            st.code(text or "nothing yet", language=None, height=260 if text.count("\n") > 10 else "content")
 
     look()
 

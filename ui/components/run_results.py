@@ -28,7 +28,7 @@ def show(
     st.header("What tuning brought", anchor=False)
     report = run.get("report") or {}
     if report.get("verdict"):
-        st.info(report["verdict"], icon=":material/gavel:", title="The report's verdict")
+        st.markdown(f":material/gavel: **Verdict of the report:** {report['verdict']}")
     chosen = _choose(metrics)
     here, label, metric, split = chosen
     overall = here[(here["subgroup"] == "all") & (here["site"] == "all")]
@@ -86,7 +86,7 @@ def show(
             (
                 {
                     **r,
-                    "title": f"{'missed' if r['target'] > 0.5 else 'false alarm'}: {r['score']:.2f}",
+                    "title": f"{'present' if r['target'] > 0.5 else 'absent'}, scored {r['score']:.2f}",
                     "note": f"{r['site']}, {r['split']}",
                 }
                 for r in wrong.to_dict("records")
