@@ -18,6 +18,7 @@ from uuid import UUID
 from pydicom import Dataset
 from pydicom.filereader import read_dataset
 
+from curation.bitstream import stored_photometric
 from curation.deid.header import Clean
 from curation.modality import body_part_of, maker_of
 from curation.records import Instance
@@ -47,6 +48,7 @@ def describe(clean: Clean, frame_hashes: Sequence[bytes], **stamps: Any) -> Inst
         "accession_id": clean.accession_id,
         "sop_class": clean.sop_class,
         "transfer_syntax": clean.transfer_syntax,
+        "photometric": stored_photometric(clean.transfer_syntax, facts["photometric"] or "") or None,
         "n_frames": len(frame_hashes),
         "burned_in_regions": [],
         "header": clean.header,
