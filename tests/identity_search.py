@@ -20,6 +20,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy import signal
+
+from curation.synth.lettering import ink
 
 ANCHOR = 8
 """Values shorter than this many bytes are not searched: they would be found by accident."""
@@ -178,6 +181,24 @@ class IdentitySearch:
 def search(values: Iterable[str], folder: Path) -> list[Hit]:
     """Hits of planted values in every file below a folder."""
     return IdentitySearch(values).in_folder(folder)
+
+
+def is_written_in(frame: np.ndarray, text: str, n_signs: int = 10) -> bool:
+    """Whether the text's first signs, in the generator's lettering, stand in the pixels of a frame [rows, columns(, 3)].
+
+    For values of the answer key whose `where` is `pixels`; the byte search cannot see those.
+    """
+    grey = frame[..., 0] if frame.ndim == 3 else frame
+    for scale in (1, 2):
+        dots = ink(text[:n_signs], scale)
+        if dots.shape[0] > grey.shape[0] or dots.shape[1] > grey.shape[1]:
+            continue
+        bright = (grey > 0.5 * float(grey.max() or 1)).astype(np.float32)
+        weights = dots / dots.sum() - ~dots / (~dots).sum()
+        # 1 where every dot of the text is bright and every gap dark
+        if signal.fftconvolve(bright, weights[::-1, ::-1].astype(np.float32), "valid").max() > 0.8:
+            return True
+    return False
 
 
 def contents(path: Path) -> Iterator[tuple[str, bytes | memoryview]]:

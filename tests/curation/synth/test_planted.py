@@ -7,10 +7,11 @@ import io
 import json
 from collections import defaultdict
 
+import pydicom
 import pytest
 
 from curation.synth import SITES
-from tests.identity_search import IdentitySearch, contents
+from tests.identity_search import IdentitySearch, contents, is_written_in
 
 
 def rows_by_file(generated):
@@ -111,3 +112,25 @@ def test_the_german_site_writes_german(generated):
     texts = [row["report"] for row in reports(generated, "lindenhof-klinik").values()]
     assert all("BEFUND" in text for text in texts)
     assert not any("FINDINGS" in text for text in texts)
+
+
+@pytest.mark.filterwarnings("ignore:The pixel data is")
+def test_names_planted_in_pixels_can_be_read_there_and_nowhere_else(generated):
+    burned = {
+        r["file"]: r["value"] for r in generated.key if r["where"] == "pixels" and r["kind"] == "person_name"
+    }
+    seen = 0
+    for name, data in generated.images():
+        ds = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
+        if ds.Modality == "US" or ds.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7":
+            array = pydicom.dcmread(io.BytesIO(data)).pixel_array
+            frame = array[0] if "NumberOfFrames" in ds else array
+            assert is_written_in(frame, burned[name])
+            assert not is_written_in(frame, "Zzyzxquonk")
+            blanked = frame.copy()
+            blanked[: 9 if ds.Modality == "US" else 40] = 0
+            assert not is_written_in(blanked, burned[name])
+            seen += 1
+        else:
+            assert name not in burned
+    assert seen > 10
