@@ -33,7 +33,6 @@ def _spec(table: str) -> dg.AssetSpec:
     specs=[_spec(table) for table in CATALOGUED],
     partitions_def=deliveries,
     pool="lake",
-    retry_policy=dg.RetryPolicy(max_retries=2, delay=2),
 )
 def catalogued(context: dg.AssetExecutionContext, rwid: RwidHome) -> Iterator[dg.MaterializeResult]:
     """Publishes the staged delivery: the snapshot after it shows the delivery whole, the one before not at all."""

@@ -66,7 +66,6 @@ def _freeze(rwid: RwidHome, name: str, config: CohortConfig) -> Path:
     partitions_def=cohorts,
     deps=["cohort"],
     kinds={"parquet"},
-    retry_policy=dg.RetryPolicy(max_retries=1, delay=2),
     description="Model-ready tokens of a cohort: image tiles and report token ids, in the order of its members.",
 )
 def cohort_tokens(

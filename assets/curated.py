@@ -33,7 +33,6 @@ def _spec(table: str) -> dg.AssetSpec:
     name="curated",
     specs=[_spec(table) for table in DELIVERED],
     partitions_def=deliveries,
-    retry_policy=dg.RetryPolicy(max_retries=1, delay=2),
 )
 def curated(
     context: dg.AssetExecutionContext, rwid: RwidHome, progress: dg.ResourceParam[Progress]

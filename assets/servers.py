@@ -61,8 +61,8 @@ class Servers:
             sys.platform == "linux"
         ):  # grandchildren whose parent dies become ours, so that none is lost sight of
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        signal.signal(signal.SIGTERM, _interrupt)
-        signal.signal(signal.SIGHUP, _interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)  # SIGINT too: a shell's background jobs start with it ignored
         try:
             for server in self._servers:
                 command = leashed(server.command, server.log)

@@ -4,15 +4,17 @@ Tuning is a child through Dagster Pipes: it outlives a reload of this code, dies
 reports become observations. What does not belong here: torch, which only the child loads.
 """
 
+import os
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterPipesExecutionError
 from dagster._core.pipes.context import PipesMessageHandler
 from dagster_pipes import PipesParams
 from pydantic import Field
@@ -22,6 +24,15 @@ from assets.leash import leashed
 from assets.metadata import read_verdicts, run_facts
 from assets.partitions import runs
 from assets.resources import Progress, RwidHome
+
+MAX_RETRIES = 2
+"""How often a run whose process was killed goes on by itself."""
+
+STOP_WITHIN_S = 15.0
+"""How long a child may take to keep its state when its run is cancelled."""
+
+WRONG_USE = 2
+"""The exit code by which training says that its configuration is wrong."""
 
 OBSERVE_EVERY_S = 2.0
 """Reports that come faster than this are not all observed; those that end an epoch are."""
@@ -46,7 +57,6 @@ class TuneConfig(dg.Config):
     deps=[dg.AssetDep("cohort_tokens", partition_mapping=dg.AllPartitionMapping())],
     kinds={"pytorch"},
     pool="gpu",
-    retry_policy=dg.RetryPolicy(max_retries=2, delay=5),
     description="A foundation model tuned on one cohort: a run folder with curves, predictions, weights and report.",
 )
 def tuned_model(
@@ -60,12 +70,10 @@ def tuned_model(
     lake = rwid.lake()
     spec = guarded(_place_spec, rwid, context.partition_key, config)
     log = spec.with_name("log.txt")
-    client = dg.PipesSubprocessClient(message_reader=_Reports(_observer(context, progress)))
     command = leashed([sys.executable, "-m", "training", str(spec), "--lake", str(lake.root)], log)
-    try:
-        client.run(context=context, command=command)
-    except DagsterPipesExecutionError as error:
-        raise _failure(lake.root, context.partition_key, log, error) from None
+    code = _run_child(context, command, _observer(context, progress))
+    if code:
+        raise _failure(lake.root, context.partition_key, log, code)
     return dg.MaterializeResult(
         metadata=guarded(run_facts, lake, context.partition_key)
         | {"seconds": round(time.monotonic() - started, 2)},
@@ -73,14 +81,47 @@ def tuned_model(
     )
 
 
-def _failure(lake_root: Path, run_id: str, log: Path, error: DagsterPipesExecutionError) -> dg.Failure:
-    """What ended the child, in its own last words. What it gave up itself does not go better a second time."""
+def _run_child(
+    context: dg.AssetExecutionContext, command: Sequence[str], tell: Callable[[Mapping[str, Any]], None]
+) -> int:
+    """Runs the command through Dagster Pipes to its end; its exit code. Whatever ends the step ends the child too.
+
+    dagster.PipesSubprocessClient would leave behind a child that does not stop within its time, and try again beside it.
+    """
+    with dg.open_pipes_session(context, dg.PipesTempFileContextInjector(), _Reports(tell)) as session:
+        child = subprocess.Popen(command, env={**os.environ, **session.get_bootstrap_env_vars()})
+        try:
+            return child.wait()
+        finally:
+            _end(child)
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """Asks a child that still runs to keep its state and stop; makes it where it takes too long: the last state is kept."""
+    if child.poll() is not None:
+        return
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(STOP_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _failure(lake_root: Path, run_id: str, log: Path, code: int) -> dg.Failure | dg.RetryRequested:
+    """What ended the child, in its own last words; or that a child which was killed should go on.
+
+    What training gave up by itself does not go better a second time. A RetryPolicy would do it too, but Dagster also
+    applies that to a run which somebody cancels.
+    """
     from training.runs import RunFolder
 
-    if "code 2" in str(error):
+    if code == WRONG_USE:
         return dg.Failure(_last_line(log), metadata={"trouble": "configuration"}, allow_retries=False)
     status = (RunFolder(lake_root, run_id).read_json("status.json") or {}).get("status")
-    return dg.Failure(f"{error}. {_last_line(log)}", allow_retries=status not in ("failed", "stopped"))
+    if status in ("failed", "stopped"):
+        return dg.Failure(f"Training ended with exit code {code}. {_last_line(log)}", allow_retries=False)
+    return dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=5)
 
 
 def _last_line(log: Path) -> str:

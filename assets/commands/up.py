@@ -38,7 +38,7 @@ def up(
     dagster_url = f"http://{LOOPBACK}:{port_dagster}"
     pages_url = f"http://{host}:{port_ui}"
     with opened(places):  # reports what a killed host left, before the daemon looks at it
-        logs = places.dagster / "logs"
+        logs = places.dagster / "servers"
         logs.mkdir(exist_ok=True)
         servers = Servers(
             _servers(places.dagster, host, port_ui, port_dagster), {"RWID_DAGSTER_URL": dagster_url}
@@ -61,7 +61,7 @@ def _servers(dagster_home: Path, host: str, port_ui: int, port_dagster: int) -> 
     from assets.servers import Server
 
     workspace = ["-w", str(dagster_home / "workspace.yaml")]
-    logs = dagster_home / "logs"
+    logs = dagster_home / "servers"
     pages = str(resources.files("ui") / "asgi_app.py")
     web = [
         "-m",
