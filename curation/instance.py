@@ -30,8 +30,8 @@ OLDEST_AGE = 90.0
 def describe(clean: Clean, frame_hashes: Sequence[bytes], **stamps: Any) -> Instance:
     """The row of one object: a column that names a DICOM keyword takes that keyword's value.
 
-    `frame_hashes` are the SHA-256 of the frames in order; `stamps` the columns that are not in the header (source_digest,
-    bytes, policy_version, key_id, site, delivery, code_version).
+    `frame_hashes` are the SHA-256 of the frames in order; `stamps` the columns that are not in the header (burned_in_regions,
+    source_digest, bytes, policy_version, key_id, site, delivery, code_version).
     """
     header: Dataset = read_dataset(BytesIO(clean.header), is_implicit_VR=False, is_little_endian=True)
     facts: dict[str, Any] = {}
@@ -50,7 +50,6 @@ def describe(clean: Clean, frame_hashes: Sequence[bytes], **stamps: Any) -> Inst
         "transfer_syntax": clean.transfer_syntax,
         "photometric": stored_photometric(clean.transfer_syntax, facts["photometric"] or "") or None,
         "n_frames": len(frame_hashes),
-        "burned_in_regions": [],
         "header": clean.header,
         "pixel_sha256": hashlib.sha256(b"".join(frame_hashes)).digest() if frame_hashes else None,
     }

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from curation import finding, frames
 from curation.deid.header import Identity, clean_header
+from curation.deid.pixels import SOURCE as REGION_SOURCE
+from curation.deid.pixels import Box, blanker, boxes_to_blank
 from curation.deid.policy import Policy, compile_policy, load_profile
 from curation.deid.pseudonyms import Pseudonyms
 from curation.deid.text import clean_text
 from curation.instance import describe, to_number
 from curation.linkage import NORM_PROFILE, Tokenizer
+from curation.part10 import NATIVE
 from curation.records import DeidLog, Finding, Frame, Instance, Outcome, PersonToken, Refused, Report
 
 
@@ -97,13 +101,16 @@ def take_instance(context: Context, path: Path) -> TakenInstance | Withheld:
         try:
             clean = clean_header(data, context.policy, context.pseudonyms, context.stamp.site)
             step = "pixels"
-            payloads = list(frames.iter_payloads(data, clean)) if clean.pixels else []
+            boxes = boxes_to_blank(clean)
+            blank = blanker(boxes, is_ybr=b"YBR_" in clean.header and clean.transfer_syntax in NATIVE)
+            payloads = list(frames.iter_payloads(data, clean, blank=blank)) if clean.pixels else []
         except Refused as refusal:
             return Withheld(digest, step, refusal.reason)
         size = len(data)
     instance = describe(
         clean,
         [p.pixel_sha256 for p in payloads],
+        burned_in_regions=_regions(boxes),
         source_digest=digest,
         bytes=size,
         policy_version=context.policy.version,
@@ -115,7 +122,13 @@ def take_instance(context: Context, path: Path) -> TakenInstance | Withheld:
         instance,
         _frames(instance, payloads),
         _log(
-            context, digest, "instance", clean.actions, instance_id=clean.instance_id, study_id=clean.study_id
+            context,
+            digest,
+            "instance",
+            clean.actions,
+            instance_id=clean.instance_id,
+            study_id=clean.study_id,
+            boxes=boxes,
         ),
         clean.identity,
     )
@@ -161,6 +174,10 @@ def _frames(instance: Instance, payloads: list[frames.Payload]) -> list[Frame]:
     ]
 
 
+def _regions(boxes: Sequence[Box]) -> list[dict[str, Any]]:
+    return [{**asdict(box), "source": REGION_SOURCE} for box in boxes]
+
+
 def _stamp(context: Context) -> dict[str, str]:
     return {f.name: getattr(context.stamp, f.name) for f in fields(Stamp)}
 
@@ -174,6 +191,7 @@ def _log(
     instance_id: UUID | None = None,
     report_id: UUID | None = None,
     study_id: UUID | None = None,
+    boxes: Sequence[Box] = (),
 ) -> DeidLog:
     return DeidLog(
         source_digest=digest,
@@ -182,7 +200,7 @@ def _log(
         report_id=report_id,
         study_id=study_id,
         actions=[{"tag": tag, "action": action} for tag, action in actions],
-        regions=[],
+        regions=_regions(boxes),
         withheld=None,
         policy_version=context.policy.version,
         key_id=context.pseudonyms.key_id,
