@@ -1,7 +1,7 @@
 """Milliseconds to de-identify one 0.5 MB CT, against reading and writing the same bytes, and against peers.
 
 Run: python -m benchmarks.deid.bench_header [--files 200] [--rounds 7] [--peer PYTHON_WITH_DICOGNITO]
-Every way runs on every file of a round, in shuffled order; reported are medians over rounds of the round's mean.
+Every way runs on every file of a round, in shuffled blocks; reported are medians over rounds of the round's mean, wall and CPU.
 Writes benchmarks/results/deid_header.json.
 """
 
@@ -28,6 +28,7 @@ from curation.deid.policy import compile_policy, load_profile
 from curation.deid.pseudonyms import Pseudonyms
 from curation.part10 import EXPLICIT_LITTLE
 
+BLOCK = 20
 RESULT = Path(__file__).parents[1] / "results" / "deid_header.json"
 
 
@@ -73,10 +74,12 @@ class Peer:
             [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def seconds(self, src: Path, dst: Path) -> float:
+    def seconds(self, src: Path, dst: Path) -> tuple[float, float]:
+        """Wall and CPU seconds."""
         self.process.stdin.write(f"{src}\t{dst}\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        wall, cpu = self.process.stdout.readline().split()
+        return float(wall), float(cpu)
 
     def close(self) -> None:
         self.process.stdin.close()
@@ -103,48 +106,55 @@ def main() -> None:
 
 def measure(
     files: list[Path], target: Path, known: dict, arguments: argparse.Namespace
-) -> dict[str, list[float]]:
+) -> dict[str, list[tuple[float, float]]]:
+    """For each way and round: mean wall and CPU milliseconds a file."""
     peer = Peer(arguments.peer) if arguments.peer else None
-    times: dict[str, list[float]] = {name: [] for name in [*known, *(["dicognito"] if peer else [])]}
+    times: dict[str, list[tuple[float, float]]] = {
+        name: [] for name in [*known, *(["dicognito"] if peer else [])]
+    }
     for n in range(arguments.rounds + 1):  # the first round warms caches and is not counted
-        sums = dict.fromkeys(times, 0.0)
-        tasks = [(way, file) for way in times for file in files]
-        random.Random(n).shuffle(tasks)
+        sums = {way: [0.0, 0.0] for way in times}
+        blocks = [(way, files[at : at + BLOCK]) for way in times for at in range(0, len(files), BLOCK)]
+        random.Random(n).shuffle(blocks)
+        tasks = [(way, file) for way, block in blocks for file in block]
         for way, file in tasks:
             out = target / f"{way}-{file.name}"
             if way == "dicognito":
-                sums[way] += peer.seconds(file, out)
-                continue
-            begin = time.perf_counter()
-            known[way](file, out)
-            sums[way] += time.perf_counter() - begin
+                wall, cpu = peer.seconds(file, out)
+            else:
+                begin, begin_cpu = time.perf_counter(), time.process_time()
+                known[way](file, out)
+                wall, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
+            sums[way][0] += wall
+            sums[way][1] += cpu
         if n:
-            for way in times:
-                times[way].append(1000 * sums[way] / len(files))
+            for way, (wall, cpu) in sums.items():
+                times[way].append((1000 * wall / len(files), 1000 * cpu / len(files)))
     if peer:
         peer.close()
     return times
 
 
-def report(times: dict[str, list[float]], arguments: argparse.Namespace) -> None:
-    base = times["read_write"]
-    rows = {
-        way: {
-            "ms_per_file": round(statistics.median(values), 3),
-            "times_read_write": round(statistics.median(v / b for v, b in zip(values, base, strict=True)), 2),
-            "spread_times_read_write": [
-                round(min(v / b for v, b in zip(values, base, strict=True)), 2),
-                round(max(v / b for v, b in zip(values, base, strict=True)), 2),
-            ],
-        }
-        for way, values in times.items()
-    }
-    if "dicognito" in times:
-        ratios = [d / r for d, r in zip(times["dicognito"], times["rwid"], strict=True)]
-        rows["dicognito"]["times_rwid"] = round(statistics.median(ratios), 1)
+def ratios(ours: list[tuple[float, float]], base: list[tuple[float, float]], clock: int) -> list[float]:
+    return [o[clock] / b[clock] for o, b in zip(ours, base, strict=True)]
+
+
+def report(times: dict[str, list[tuple[float, float]]], arguments: argparse.Namespace) -> None:
+    rows = {}
+    for way, values in times.items():
+        rows[way] = {}
+        for clock, name in enumerate(("wall", "cpu")):
+            against = ratios(values, times["read_write"], clock)
+            rows[way][f"{name}_ms"] = round(statistics.median(v[clock] for v in values), 3)
+            rows[way][f"{name}_times_read_write"] = round(statistics.median(against), 2)
+            rows[way][f"{name}_spread"] = [round(min(against), 2), round(max(against), 2)]
+            rows[way][f"{name}_times_rwid"] = round(
+                statistics.median(ratios(values, times["rwid"], clock)), 2
+            )
     command = f"python -m benchmarks.deid.bench_header --files {arguments.files} --rounds {arguments.rounds}"
     book = {
-        "what": "ms per 0.5 MB CT (512 x 512 int16, 138 top-level elements), one process, files in the page cache",
+        "what": "ms per 0.5 MB CT (512 x 512 int16, 138 top-level elements), one process, files in the page cache; "
+        "medians over rounds, ways shuffled in blocks of 20 files; ratios are medians of ratios within a round",
         "command": command + (" --peer PYTHON_WITH_DICOGNITO" if arguments.peer else ""),
         "python": sys.version.split()[0],
         "pydicom": pydicom.__version__,
@@ -152,6 +162,7 @@ def report(times: dict[str, list[float]], arguments: argparse.Namespace) -> None
         "load_1min": round(os.getloadavg()[0], 1),
         "ways": rows,
     }
+    RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(book, indent=1) + "\n")
     print(json.dumps(book, indent=1))
 

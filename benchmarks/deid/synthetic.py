@@ -63,7 +63,8 @@ def ct_slice(number: int, series_uid: str, study_uid: str, pixels: bytes) -> Dat
     ds.PerformedProcedureStepDescription, ds.PerformedProcedureStepID = "CT Thorax", "PPS12345"
     ds.AdmissionID, ds.AdditionalPatientHistory, ds.EthnicGroup = "ADM778", "Fell off horse", "unknown"
     reference = Dataset()
-    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = CT_CLASS, generate_uid()
+    localizer = generate_uid(entropy_srcs=[series_uid, "localizer"])
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = CT_CLASS, localizer
     reference.PurposeOfReferenceCodeSequence = Sequence([code("121311", "DCM", "Localizer")])
     ds.ReferencedImageSequence = Sequence([reference, reference])
     ds.ProcedureCodeSequence = Sequence([code("24627-2", "LN", "Chest CT")])

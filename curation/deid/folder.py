@@ -7,6 +7,7 @@ What belongs here: walking SRC, writing released files aside and renaming them, 
 from __future__ import annotations
 
 import array
+import hashlib
 import importlib.metadata
 import os
 import struct
@@ -24,6 +25,7 @@ from curation import part10
 from curation.deid.codestream import scrub
 from curation.deid.explicit import element
 from curation.deid.header import Clean, clean_header
+from curation.deid.pixels import boxes_to_blank
 from curation.deid.policy import Policy, Profile, compile_policy
 from curation.deid.pseudonyms import Pseudonyms, dicom_uid
 from curation.engine import map_items
@@ -135,10 +137,9 @@ def _make_job(src: Path, dst: Path, profile: Profile, pseudonyms: Pseudonyms, si
 
 
 def _digest(job: Job, path: Path) -> bytes:
-    if not path.stat().st_size:
-        return job.pseudonyms.digest(b"")
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        return job.pseudonyms.digest(data)
+    """Keyed digest of a file, read piece by piece: a mapping would count as resident memory."""
+    with path.open("rb") as file:
+        return job.pseudonyms.digest_of(hashlib.file_digest(file, "sha256").digest())
 
 
 def _publish(job: Job, taken: Taken, seen: dict[str, bytes]) -> Taken:
@@ -164,19 +165,20 @@ def _aside(target: Path, digest: bytes) -> Path:
 def take_file(job: Job, path: Path) -> Taken:
     """One file released, or withheld with a reason."""
     size = path.stat().st_size
-    if size == 0:
-        return Taken(job.pseudonyms.digest(b""), None, None, None, (), "not_dicom")
     with path.open("rb") as file:
         if size <= SMALL_BYTES:
-            return _take(job, path, file.read(), file.fileno())
-        with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-            return _take(job, path, data, file.fileno())
+            data = file.read()
+            return _take(job, path, data, job.pseudonyms.digest(data), file.fileno())
+        digest = _digest(job, path)
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as mapped:
+            return _take(job, path, mapped, digest, file.fileno())
 
 
-def _take(job: Job, path: Path, data: bytes | mmap, source_fd: int) -> Taken:
-    digest = job.pseudonyms.digest(data)
+def _take(job: Job, path: Path, data: bytes | mmap, digest: bytes, source_fd: int) -> Taken:
     try:
         clean = clean_header(data, job.policy, job.pseudonyms, job.site)
+        if boxes_to_blank(clean):
+            raise Refused("identity_suspected")  # pixels are copied here, not decoded: nothing can be blanked
         target = _target(job, path, clean)
         write_object(data, clean, _aside(job.dst / target, digest), source_fd)
     except Refused as refusal:

@@ -22,6 +22,7 @@ from curation.records import Refused
 
 __all__ = ["Clean", "Identity", "Pixels", "clean_header"]
 
+_IDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "AccessionNumber")
 _U16 = struct.Struct("<H").unpack_from
 
 
@@ -67,8 +68,7 @@ def clean_header(data: Source, policy: Policy, pseudonyms: Pseudonyms, site: str
     if pixels is None and needs:
         raise Refused("truncated")
     named = walk.named()
-    low = header.lower()
-    if any(word in low for word in named[2]):
+    if walk.names_somebody(named[2]):
         header = drop_naming(header, named[2], policy)
     return _clean(header, dataset, facts, walk, pixels, named)
 
@@ -76,11 +76,10 @@ def clean_header(data: Source, policy: Policy, pseudonyms: Pseudonyms, site: str
 def _clean(
     header: bytes, dataset: part10.Dataset, facts: Facts, walk: Walk, pixels: Pixels | None, named: Named
 ) -> Clean:
-    text = {tag: raw.strip(b" \0").decode("latin-1") for tag, raw in walk.uids.items()}
-    if len(text) < 3 or not all(text.values()):
+    study, series, instance, accession = (text_of(walk.values.get(name, b"")) for name in _IDS)
+    if not (study and series and instance):
         raise Refused("malformed")
     names, other, _ = named
-    accession = walk.accession.strip(b" \0").decode("latin-1")
     identity = Identity(
         site=walk.site,
         patient_id=text_of(facts.patient_id),
@@ -89,7 +88,7 @@ def _clean(
         birth_date=text_of(facts.birth_date),
         sex=text_of(facts.sex),
         accession=accession,
-        study_uid=text[0x0020000D],
+        study_uid=study,
         other=other,
         patient_name=decode(facts.name.strip(b" \0"), walk.codecs) or "",
     )
@@ -98,9 +97,9 @@ def _clean(
         header=header,
         sop_class=facts.sop_class.decode(),
         transfer_syntax=dataset.transfer_syntax,
-        instance_id=uid(text[0x00080018]),
-        series_id=uid(text[0x0020000E]),
-        study_id=uid(text[0x0020000D]),
+        instance_id=uid(instance),
+        series_id=uid(series),
+        study_id=uid(study),
         patient_id=walk.patient_id,
         accession_id=walk.pseudonyms.accession(walk.site, accession) if accession else None,
         actions=tuple(dict.fromkeys(walk.log)),

@@ -225,13 +225,13 @@ def compile_policy(profile: Profile) -> Policy:
 
 
 def _short(decision: Decision, vr: bytes) -> Decision | Act | int:
-    """For the walk's inner loop: the most bytes a kept value may have, NUMBER and CODE for their grammar."""
+    """For the walk's inner loop: the most bytes a kept value may have; NUMBER, CODE and TIME for their grammar."""
     if decision.fact or decision.harvest:
         return decision
     if decision.act is Act.KEEP:
         most = DicomDictionary[decision.tag][1].split("-")[-1].split(" ")[0]
         return _WIDTH.get(vr, 1) * int(most) if most.isdigit() and vr in _WIDTH else 0xFFFFFFFE
-    return decision.act if decision.act in (Act.NUMBER, Act.CODE) else decision
+    return decision.act if decision.act in (Act.NUMBER, Act.CODE, Act.TIME) else decision
 
 
 _WIDTH = {b"US": 2, b"SS": 2, b"UL": 4, b"SL": 4, b"FL": 4, b"FD": 8, b"SV": 8, b"UV": 8, b"AT": 4}
@@ -247,9 +247,13 @@ FACTS = frozenset(
         "Columns",
         "BitsAllocated",
         "PixelRepresentation",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "SOPInstanceUID",
+        "AccessionNumber",
     ]
 )
-"""Attributes whose values the walk needs itself, for the length of the pixel data."""
+"""Attributes whose original values are needed: for the length of the pixel data, and for the object's own ids."""
 
 _SPECIAL = {
     "SpecificCharacterSet": (Act.CHARSET, "K"),

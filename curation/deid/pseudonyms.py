@@ -79,7 +79,11 @@ class Pseudonyms:
 
     def accession(self, site: str, accession: str) -> UUID:
         """Id of one order at one site."""
-        return _uuid(self._mac("accession", site, _plain(accession)))
+        key = f"{site}\0{accession}"  # no UID holds a zero byte
+        found = self._uids.get(key)
+        if found is None:
+            found = self._uids[key] = _uuid(self._mac("accession", site, _plain(accession)))
+        return found
 
     def identifier(self, domain: str, value: str) -> UUID:
         """Id of any other identifier; `domain` keeps different kinds of identifier apart."""
@@ -97,4 +101,8 @@ class Pseudonyms:
 
     def digest(self, data: bytes | bytearray | memoryview | mmap) -> bytes:
         """32-byte keyed digest of the content: equal bytes are recognised, and nobody without the key can test a guess."""
-        return hmac.digest(self._key, b"content\0" + hashlib.sha256(data).digest(), "sha256")
+        return self.digest_of(hashlib.sha256(data).digest())
+
+    def digest_of(self, sha256: bytes) -> bytes:
+        """The same digest from the content's SHA-256, for content that is read piece by piece."""
+        return hmac.digest(self._key, b"content\0" + sha256, "sha256")

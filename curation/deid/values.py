@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NUMBER = b"0123456789+-.eE\\ \0"
 CODE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ \\\0"
 OBJECT_UIDS = frozenset({0x0020000D, 0x0020000E, 0x00080018})
-_TIME = b"0123456789.:-\\ \0"
+TIME = b"0123456789.:-\\ \0"
 _REGISTERED_UIDS = frozenset(uid.encode() for uid in UID_dictionary)
 
 
@@ -41,9 +41,14 @@ def number(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: i
     return element(tag, vr, raw)
 
 
-def time(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def time_of_day(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """As it is where it is a time of day."""
-    if raw.strip(_TIME):
+    return time(walk, tag, vr, raw)
+
+
+def time(walk: Walk, tag: int, vr: bytes, raw: bytes) -> bytes:
+    """A time of day; anything else is emptied."""
+    if raw.strip(TIME):
         walk.note(tag)
         return element(tag, vr, b"")
     return element(tag, vr, raw)
@@ -98,8 +103,6 @@ def dummy(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: in
 
 def uid(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """Keyed UIDs for all that the standard does not register."""
-    if not depth and tag in OBJECT_UIDS:
-        walk.uids[tag] = raw
     plain = raw.rstrip(b" \0")
     if not plain:
         return element(tag, vr, b"")
@@ -204,7 +207,7 @@ CARRY_OUT: Mapping[Act, Callable[[Walk, Decision, int, bytes, bytes, int], bytes
     Act.DUMMY: dummy,
     Act.UID: uid,
     Act.DATE: date,
-    Act.TIME: time,
+    Act.TIME: time_of_day,
     Act.AGE: age,
     Act.WORDS: words,
     Act.SEQUENCE: nothing,

@@ -28,7 +28,6 @@ _MISSING = object()
 _NEVER = 1 << 40
 _METHOD_TAG, _TEMPORAL_TAG, _PIXEL_GROUP = 0x00120062, 0x00280303, 0x7FE00000
 _TEMPORAL = {"modified": b"MODIFIED", "full": b"UNMODIFIED", "removed": b"REMOVED"}
-_ACCESSION = 0x00080050
 _MEMO_ENTRIES, _PERSONS = 65536, 64
 _REMEMBERED_ELEMENTS, _REMEMBERED_BYTES, _STRETCH_BYTES, _MISSES = 4096, 2048, 1 << 15, 12
 
@@ -112,6 +111,7 @@ class _Stretch:
     seen: list[tuple[str, bytes]]
     values: dict[str, bytes]
     last: int
+    names_nobody: frozenset[bytes] | None = None  # the words that were looked for here and not found
 
 
 @dataclass(slots=True)
@@ -183,8 +183,8 @@ class Walk:
         self.log: list[tuple[str, str]] = []
         self.seen: list[tuple[str, bytes]] = []
         self.values: dict[str, bytes] = {}
-        self.uids: dict[int, bytes] = {}
-        self.accession = b""
+        self.used: list[_Stretch] = []
+        self.loose: list[bytes] = []
         self.pixels: Found | None = None
         self.memo = policy.memo
         if len(self.memo) > _MEMO_ENTRIES:
@@ -198,6 +198,20 @@ class Walk:
                 self.person.named.clear()
             self.person.named[key] = (*harvest(key, self.codecs), naming_words(key))
         return self.person.named[key]
+
+    def names_somebody(self, words: frozenset[bytes]) -> bool:
+        """Whether one of the words stands in what was written. Stretches are searched once for the same words."""
+        low = b"\0".join(self.loose).lower()
+        if any(word in low for word in words):
+            return True
+        for stretch in self.used:
+            if stretch.names_nobody is words:
+                continue
+            low = stretch.chunk.lower()
+            if any(word in low for word in words):
+                return True
+            stretch.names_nobody = words
+        return False
 
     def run(self, start: int, end: int) -> bytes:
         """The clean dataset up to the pixel data."""
@@ -230,6 +244,7 @@ class Walk:
                 stop = pos + len(stretch.raw)
                 if data[pos:stop] == stretch.raw:
                     out.append(stretch.chunk)
+                    self.used.append(stretch)
                     self.log += stretch.log
                     self.seen += stretch.seen
                     self.values.update(stretch.values)
@@ -239,9 +254,10 @@ class Walk:
             at, n_log, n_seen, n_values = pos, len(self.log), len(self.seen), len(self.values)
             chunk, pos = self.one(tag, vr, length, pos, end)
             out.append(chunk)
+            self.loose.append(chunk)
             if steps is not None:
                 known = dict(list(self.values.items())[n_values:]) if len(self.values) > n_values else {}
-                may_repeat = tag not in values.OBJECT_UIDS and tag != _ACCESSION and pos - at < _STRETCH_BYTES
+                may_repeat = pos - at < _STRETCH_BYTES
                 raw = data[at:pos] if may_repeat else b""
                 steps.append(_Step(tag, raw, chunk, self.log[n_log:], self.seen[n_seen:], known, may_repeat))
         while mark < _PIXEL_GROUP:
@@ -294,6 +310,12 @@ class Walk:
         rule = rules.get(tag, _MISSING)
         if type(rule) is int:
             return (self.data[pos:stop] if length <= rule else self.removed(tag)), stop
+        if rule is Act.NUMBER and not self.data[start:stop].strip(values.NUMBER):
+            return self.data[pos:stop], stop
+        if rule is Act.CODE and length <= 16 and not self.data[start:stop].strip(values.CODE):
+            return self.data[pos:stop], stop
+        if rule is Act.TIME and not self.data[start:stop].strip(values.TIME):
+            return self.data[pos:stop], stop
         if type(rule) is Decision and rule.act is Act.CODED:
             return self.removed(tag), stop
         raw = self.data[pos:stop]
@@ -363,7 +385,9 @@ class Walk:
                 if not data[start:stop].strip(values.NUMBER):
                     pos = stop
                     continue
-            elif rule is Act.CODE and length <= 16 and not data[start:stop].strip(values.CODE):
+            elif (rule is Act.CODE and length <= 16 and not data[start:stop].strip(values.CODE)) or (
+                rule is Act.TIME and not data[start:stop].strip(values.TIME)
+            ):
                 pos = stop
                 continue
             if run < pos:
@@ -400,9 +424,7 @@ class Walk:
         n_log, n_seen = len(self.log), len(self.seen)
         chunk = self.value(rule, tag, vr, start, stop, depth)
         hit = chunk, self.log[n_log:], self.seen[n_seen:]
-        is_fact = not depth and (
-            tag in values.OBJECT_UIDS or tag == _ACCESSION or getattr(rule, "fact", False)
-        )
+        is_fact = not depth and getattr(rule, "fact", False)
         is_deeper = depth and vr == b"SQ"  # the cap on nesting counts from where a sequence stands
         if len(raw) <= _REMEMBERED_BYTES and not is_fact and not is_deeper:
             memory = self.person.nested if depth else self.person.top
@@ -450,6 +472,8 @@ class Walk:
                 return element(tag, vr, self.data[start:stop]), stop
             if rule is Act.CODE:
                 return values.code(self, tag, vr, self.data[start:stop]), stop
+            if rule is Act.TIME:
+                return values.time(self, tag, vr, self.data[start:stop]), stop
             self.note(tag)
             return b"", stop
         if vr == b"SQ" and isinstance(rule, Decision):
@@ -509,6 +533,8 @@ class Walk:
                 return values.code(self, tag, vr, raw)
             if rule is Act.NUMBER and not raw.strip(values.NUMBER):
                 return element(tag, vr, raw)
+            if rule is Act.TIME:
+                return values.time(self, tag, vr, raw)
             return self.removed(tag)
         if vr == b"SQ":
             content, _ = self.items(start, stop, depth + 1, is_open=False)
@@ -519,8 +545,6 @@ class Walk:
         raw = self.data[start:stop]
         if rule.harvest and raw:
             self.seen.append((rule.harvest, raw))
-            if tag == _ACCESSION and not depth:
-                self.accession = raw
         if rule.fact and not depth:
             self.values[rule.keyword] = raw
         return values.CARRY_OUT[rule.act](self, rule, tag, vr, raw, depth)
