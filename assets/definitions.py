@@ -12,12 +12,18 @@ from assets.resources import Progress, RwidHome
 from assets.sensors import new_delivery
 from assets.tuning import evaluation, tuned_model
 
-defs = dg.Definitions(
-    assets=[arrivals, curated, catalogued, cohort, cohort_tokens, tuned_model, evaluation],
-    asset_checks=[delivery_checks, catalogue_checks, cohort_checks],
-    jobs=[curate_delivery, build_cohort, tune],
-    sensors=[new_delivery],
-    resources={"rwid": RwidHome(), "progress": Progress()},
-    # one process a run: a killed run leaves no step behind that goes on writing
-    executor=dg.in_process_executor,
-)
+
+def define(progress: Progress) -> dg.Definitions:
+    """All of it, with somewhere to tell progress."""
+    return dg.Definitions(
+        assets=[arrivals, curated, catalogued, cohort, cohort_tokens, tuned_model, evaluation],
+        asset_checks=[delivery_checks, catalogue_checks, cohort_checks],
+        jobs=[curate_delivery, build_cohort, tune],
+        sensors=[new_delivery],
+        resources={"rwid": RwidHome(), "progress": progress},
+        # one process a run: a killed run leaves no step behind that goes on writing
+        executor=dg.in_process_executor,
+    )
+
+
+defs = define(Progress())

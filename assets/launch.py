@@ -61,16 +61,16 @@ def launch(
     Raises ChecksFailedError, ConfigurationError (the step's own words) or RunFailedError.
     """
     _quiet_dagster()
-    from assets.definitions import defs
+    from assets.definitions import define
 
     instance.add_dynamic_partitions(partition_set, [key])
+    defs = define(Progress(bar.items, bar.report) if bar else Progress())
     result = defs.resolve_job_def(job).execute_in_process(
         run_config={**_QUIET, "ops": {op: {"config": dict(facts)} for op, facts in (config or {}).items()}},
         instance=instance,
         partition_key=key,
         asset_selection=[dg.AssetKey(name) for name in assets] if assets else None,
         tags={PID_TAG: str(os.getpid()), "launched_by": "rwid"},
-        resources={"progress": Progress(bar.items, bar.report)} if bar else {},
         raise_on_error=False,
     )
     return _read(result, f"{job} of '{key}'")

@@ -4,6 +4,7 @@ Tuning is a child through Dagster Pipes: it outlives a reload of this code, dies
 reports become observations. What does not belong here: torch, which only the child loads.
 """
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from assets.resources import Progress, RwidHome
 MAX_RETRIES = 2
 """How often a run whose process was killed goes on by itself."""
 
-STOP_WITHIN_S = 15.0
+STOP_WITHIN_S = 20.0
 """How long a child may take to keep its state when its run is cancelled."""
 
 WRONG_USE = 2
@@ -71,9 +72,11 @@ def tuned_model(
     spec = guarded(_place_spec, rwid, context.partition_key, config)
     log = spec.with_name("log.txt")
     command = leashed([sys.executable, "-m", "training", str(spec), "--lake", str(lake.root)], log)
+    _await_former(spec.parent)
+    begin = log.stat().st_size if log.is_file() else 0
     code = _run_child(context, command, _observer(context, progress))
     if code:
-        raise _failure(lake.root, context.partition_key, log, code)
+        raise _failure(lake.root, context.partition_key, _last_line(log, begin), code)
     return dg.MaterializeResult(
         metadata=guarded(run_facts, lake, context.partition_key)
         | {"seconds": round(time.monotonic() - started, 2)},
@@ -108,7 +111,20 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
         child.wait()
 
 
-def _failure(lake_root: Path, run_id: str, log: Path, code: int) -> dg.Failure | dg.RetryRequested:
+def _await_former(folder: Path) -> None:
+    """Gives a child whose parent was killed the time to keep its state and stop; training itself refuses a second one."""
+    deadline = time.monotonic() + STOP_WITHIN_S
+    with (folder / ".lock").open("a") as lock:
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.2)
+            else:
+                return
+
+
+def _failure(lake_root: Path, run_id: str, last_words: str, code: int) -> dg.Failure | dg.RetryRequested:
     """What ended the child, in its own last words; or that a child which was killed should go on.
 
     What training gave up by itself does not go better a second time. A RetryPolicy would do it too, but Dagster also
@@ -117,15 +133,18 @@ def _failure(lake_root: Path, run_id: str, log: Path, code: int) -> dg.Failure |
     from training.runs import RunFolder
 
     if code == WRONG_USE:
-        return dg.Failure(_last_line(log), metadata={"trouble": "configuration"}, allow_retries=False)
+        return dg.Failure(last_words, metadata={"trouble": "configuration"}, allow_retries=False)
     status = (RunFolder(lake_root, run_id).read_json("status.json") or {}).get("status")
     if status in ("failed", "stopped"):
-        return dg.Failure(f"Training ended with exit code {code}. {_last_line(log)}", allow_retries=False)
+        return dg.Failure(f"Training ended with exit code {code}. {last_words}", allow_retries=False)
     return dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=5)
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+def _last_line(log: Path, begin: int) -> str:
+    """The last line that was written after byte `begin`; empty where nothing was."""
+    with log.open("rb") as file:
+        file.seek(begin)
+        lines = file.read().decode(errors="replace").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 

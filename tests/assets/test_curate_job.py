@@ -40,12 +40,6 @@ def test_all_checks_of_a_delivery_are_recorded_and_hold(instance: dg.DagsterInst
     assert all(event.asset_check_evaluation_data.passed for event in verdicts.values())
 
 
-def test_the_same_delivery_again_changes_nothing(instance: dg.DagsterInstance, home: Path) -> None:
-    before = Lake(home / "lake").snapshot()
-    launch(instance, "curate_delivery", "deliveries", "first")
-    assert Lake(home / "lake").snapshot() == before
-
-
 def test_a_failing_check_blocks_publication(
     instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
