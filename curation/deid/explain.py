@@ -43,7 +43,7 @@ def _profile(policy: Policy) -> Iterator[str]:
         yield f"Option {rows[option]['code']}: {rows[option]['meaning']}."
     for row in rows.values():
         if row["available"] != "yes":
-            yield f"Not done by this release: {row['meaning']}, since it {row['why']}."
+            yield f"Not done by this release: {row['meaning']} ({row['why']})."
     yield _DATES[profile.dates]
     yield "UIDs that the standard does not register are replaced by keyed ones, the same in every file, item and delivery."
     yield "Preamble, file meta information and everything after the pixel data are not copied but written anew or left out."

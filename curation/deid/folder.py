@@ -14,21 +14,23 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from uuid import UUID
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from curation import part10
 from curation.deid.codestream import scrub
 from curation.deid.explicit import element
 from curation.deid.header import Clean, clean_header
-from curation.deid.pixels import boxes_to_blank
+from curation.deid.pixels import SOURCE, Box, blanker, boxes_to_blank
 from curation.deid.policy import Policy, Profile, compile_policy
 from curation.deid.pseudonyms import Pseudonyms, dicom_uid
 from curation.engine import map_items
+from curation.frames import read_layout
 from curation.records import ConfigurationError, DeidLog, Refused, to_table
 
 IMPLEMENTATION_UID = "2.25.237482014786119318027430195478112207734"
@@ -58,6 +60,7 @@ class Taken:
     study_id: UUID | None
     actions: tuple[tuple[str, str], ...]
     withheld: str | None
+    blanked: tuple[Box, ...] = ()
 
 
 def deidentify_folder(
@@ -177,13 +180,12 @@ def take_file(job: Job, path: Path) -> Taken:
 def _take(job: Job, path: Path, data: bytes | mmap, digest: bytes, source_fd: int) -> Taken:
     try:
         clean = clean_header(data, job.policy, job.pseudonyms, job.site)
-        if boxes_to_blank(clean):
-            raise Refused("identity_suspected")  # pixels are copied here, not decoded: nothing can be blanked
+        boxes = boxes_to_blank(clean)
         target = _target(job, path, clean)
-        write_object(data, clean, _aside(job.dst / target, digest), source_fd)
+        write_object(data, clean, _aside(job.dst / target, digest), source_fd, boxes)
     except Refused as refusal:
         return Taken(digest, None, None, None, (), refusal.reason)
-    return Taken(digest, target, clean.instance_id, clean.study_id, clean.actions, None)
+    return Taken(digest, target, clean.instance_id, clean.study_id, clean.actions, None, boxes)
 
 
 def _target(job: Job, path: Path, clean: Clean) -> str:
@@ -208,12 +210,17 @@ def file_meta(clean: Clean, transfer_syntax: str) -> bytes:
     return bytes(128) + b"DICM" + element(0x00020000, b"UL", struct.pack("<L", len(body))) + body
 
 
-def write_object(data: bytes | mmap, clean: Clean, path: Path, source_fd: int) -> None:
-    """The released object as a file. Raises Refused where its frames cannot be released, leaving nothing."""
+def write_object(
+    data: bytes | mmap, clean: Clean, path: Path, source_fd: int, boxes: tuple[Box, ...] = ()
+) -> None:
+    """The released object as a file, the boxes of every frame blank.
+
+    Raises Refused where its frames cannot be released, leaving nothing.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
-        _write(out, data, clean, source_fd)
+        _write(out, data, clean, source_fd, boxes)
     except BaseException:
         with suppress(FileNotFoundError):
             path.unlink()
@@ -225,7 +232,7 @@ def write_object(data: bytes | mmap, clean: Clean, path: Path, source_fd: int) -
 _TAGS = {keyword: tag for tag, keyword in part10.PIXEL_KEYWORDS.items()}
 
 
-def _write(out: int, data: bytes | mmap, clean: Clean, source_fd: int) -> None:
+def _write(out: int, data: bytes | mmap, clean: Clean, source_fd: int, boxes: tuple[Box, ...]) -> None:
     pixels = clean.pixels
     native = pixels is None or not pixels.is_encapsulated
     syntax = part10.EXPLICIT_LITTLE if native else clean.transfer_syntax
@@ -236,6 +243,8 @@ def _write(out: int, data: bytes | mmap, clean: Clean, source_fd: int) -> None:
     tag = _TAGS[pixels.keyword]
     vr = pixels.vr.encode() if pixels.vr != "UN" else b"OW"
     open_head = struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr if native else b"OB", 0)
+    if boxes and (not native or pixels.is_big_endian):
+        raise Refused("identity_suspected")  # blanking needs a decoder here; importing into the lake has one
     if not native:
         _write_all(out, [*head, open_head, struct.pack("<L", part10.UNDEFINED), _EMPTY_TABLE])
         for frame in _frames(data, clean):
@@ -248,7 +257,11 @@ def _write(out: int, data: bytes | mmap, clean: Clean, source_fd: int) -> None:
     head += [open_head, struct.pack("<L", pixels.length + len(pad))]
     deflated = clean.transfer_syntax == part10.DEFLATED_LITTLE
     source = part10.open_dataset(data).data if deflated else data
-    if pixels.is_big_endian:
+    if boxes:
+        _write_all(out, head)
+        _write_blanked(out, source, clean, boxes)
+        _write_all(out, [pad])
+    elif pixels.is_big_endian:
         _write_all(out, head)
         _write_swapped(out, data, pixels)
         _write_all(out, [pad])
@@ -300,6 +313,25 @@ def _write_swapped(out: int, data: bytes | mmap, pixels: part10.Pixels) -> None:
         _write_all(out, [chunk[: stop - start]])
 
 
+def _write_blanked(out: int, source: part10.Source, clean: Clean, boxes: tuple[Box, ...]) -> None:
+    """Native little endian frames, one at a time, their boxes blank."""
+    layout = read_layout(clean.header)
+    pixels, blank = clean.pixels, blanker(boxes, is_ybr=layout.photometric.startswith("YBR"))
+    is_interleaved = layout.samples == 1 or not layout.is_planar
+    # pixels that share their chroma, planes one after another and bits in bytes are no rectangles of bytes
+    is_simple = (
+        is_interleaved and layout.bits_allocated in (8, 16) and not layout.photometric.endswith("_422")
+    )
+    if pixels is None or blank is None or not is_simple:
+        raise Refused("identity_suspected")
+    shape = (layout.rows, layout.columns, *((layout.samples,) if layout.samples > 1 else ()))
+    width = layout.bits_allocated // 8
+    size = layout.rows * layout.columns * layout.samples * width
+    for start in range(pixels.offset, pixels.offset + pixels.length, size):
+        values = np.frombuffer(bytes(source[start : start + size]), dtype=f"<u{width}").reshape(shape)
+        _write_all(out, [blank(values).tobytes()])
+
+
 def _frames(data: bytes | mmap, clean: Clean) -> Iterator[bytes]:
     """Whole compressed frames, one at a time; fragments of one frame are joined (PS3.5 A.4)."""
     pixels = clean.pixels
@@ -343,7 +375,7 @@ def _log(job: Job, taken: Taken) -> DeidLog:
         report_id=None,
         study_id=taken.study_id,
         actions=[{"tag": tag, "action": action} for tag, action in taken.actions],
-        regions=[],
+        regions=[{**asdict(box), "source": SOURCE} for box in taken.blanked],
         withheld=taken.withheld,
         policy_version=job.policy.version,
         key_id=job.pseudonyms.key_id,

@@ -16,6 +16,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
+    UltrasoundImageStorage,
     generate_uid,
 )
 
@@ -180,6 +181,38 @@ def test_big_pixel_data_are_copied_by_the_kernel(tmp_path: Path, monkeypatch: py
     run(src, tmp_path / "dst")
     assert path.read_bytes() == kernel
     assert np.array_equal(pydicom.dcmread(path).pixel_array.ravel(), values)
+
+
+def ultrasound(**changes: object) -> pydicom.Dataset:
+    region = pydicom.Dataset()
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = 0, 2
+    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = 3, 3
+    us = ct(SOPClassUID=UltrasoundImageStorage, Modality="US", SequenceOfUltrasoundRegions=[region])
+    us.PixelData = b"\x01\x02" * 16
+    for keyword, value in changes.items():
+        setattr(us, keyword, value)
+    return us
+
+
+def test_a_silent_ultrasound_keeps_its_regions_only(tmp_path: Path) -> None:
+    src = tmp_path / "src"
+    src.mkdir()
+    two = ultrasound(SOPInstanceUID="1.2.3.5", NumberOfFrames=2, PixelData=b"\x01\x02" * 32)
+    (src / "one.dcm").write_bytes(to_bytes(ultrasound()))
+    (src / "two.dcm").write_bytes(to_bytes(two))
+    (src / "none.dcm").write_bytes(
+        to_bytes(ultrasound(SequenceOfUltrasoundRegions=[], SOPInstanceUID="1.2.3.6"))
+    )
+    (src / "no.dcm").write_bytes(to_bytes(ultrasound(BurnedInAnnotation="NO", SOPInstanceUID="1.2.3.7")))
+    found = run(src, tmp_path / "dst")
+    assert found == {"read": 4, "released": 3, "withheld": {"identity_suspected": 1}}
+    for path in (tmp_path / "dst").rglob("*.dcm"):
+        ds = pydicom.dcmread(path)
+        frames = ds.pixel_array.reshape(-1, 4, 4)
+        assert (frames[:, 2:] == 0x201).all()
+        assert (frames[:, :2] == (0x201 if ds.get("BurnedInAnnotation") == "NO" else 0)).all()
+    regions = [r["regions"] for r in pq.read_table(tmp_path / "dst" / "deid_log.parquet").to_pylist()]
+    assert sum(bool(r) for r in regions) == 2
 
 
 def test_progress_counts_files(source: Path, tmp_path: Path) -> None:
