@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,10 +10,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import ui
+from tests.ui import tiny
 from ui.catalog import Catalog
-
-sys.path.insert(0, str(Path(__file__).parent))
-import tiny
 
 APP = Path(ui.__file__).with_name("app.py")
 OFF = "http://127.0.0.1:9"  # the discard port: nothing answers there

@@ -6,10 +6,10 @@ import ast
 from pathlib import Path
 
 import pytest
-import tiny
 from conftest import Draw
 
 import ui
+from tests.ui import tiny
 
 VIEWS = Path(ui.__file__).with_name("views")
 LISTS = ("overview", "studies", "cohorts", "runs", "lineage", "sql")

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
+from tests.ui import tiny
 from ui.catalog import Catalog
 from ui.routes import SecurityHeaders, routes
 
