@@ -256,7 +256,7 @@ def _study_facts(lake_root: Path, examples: Examples) -> dict[str, dict[Any, Any
     plain = [f.name for f in schema_of(StudyRow) if str(f.type) in ("string", "double", "int32", "bool")]
     connection = Lake(lake_root).connect(number)
     try:
-        table: Any = connection.execute(f"SELECT study_id, {', '.join(plain)} FROM studies").to_arrow_table()
+        table: Any = connection.sql(f"SELECT study_id, {', '.join(plain)} FROM studies").to_arrow_table()
     finally:
         connection.close()
     wanted = set(examples.study_id)

@@ -22,7 +22,7 @@ from training.spec import TuneSpec
 
 Ints = NDArray[np.int64]
 
-DEFAULT_LR = {"cut": 3e-5, "last_n": 3e-5, "lora": 3e-4, "full": 3e-5}
+DEFAULT_LR = {"cut": 5e-5, "last_n": 5e-5, "lora": 3e-4, "full": 3e-5}
 """Peak learning rate of what moves in the backbone."""
 
 LAYER_DECAY = 0.75
@@ -125,7 +125,8 @@ class Learner(nn.Module):
         entering = torch.from_numpy(rows.reshape(-1, *rows.shape[2:])).to(self.device, torch.float32)
         self.entering[0] = entering
         size = self.preprocess.size
-        return torch.zeros(len(entering), 3, size, size, device=self.device)
+        # one blank image is enough: what it becomes before the cut is thrown away
+        return torch.zeros(1, 3, size, size, device=self.device)
 
     def moving(self) -> dict[str, nn.Parameter]:
         """What learns, by name."""

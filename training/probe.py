@@ -20,6 +20,11 @@ Ints = NDArray[np.int64]
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 """Inverse regularisation tried, each judged on the tune split."""
 
+MIN_JUDGES = 200
+"""A smaller tune split is helped by out-of-fold patients of the train split."""
+
+N_FOLDS = 5
+
 Log = Callable[[int, dict[str, float]], None]
 
 
@@ -71,25 +76,34 @@ def fit_probe(
     truth: Floats,
     train: Ints,
     tune: Ints,
+    patient: Ints,
     *,
     is_exclusive: bool,
     log: Log,
 ) -> Head:
-    """Weighted logistic regression on standardised features; the strength that does best on the tune split.
+    """Weighted logistic regression of the train split on standardised features, with the strength that judges best.
 
-    features [N, F]; targets [N, C] in 0..1 with NaN unknown; truth [N, C] in {0, 1, NaN} judges. Outputs are judged
-    together by mean cross-entropy of the tune split, or of the train split in a cohort without a tune split.
+    features [N, F]; targets [N, C] in 0..1 with NaN unknown; truth [N, C] in {0, 1, NaN} judges; patient [N]. Judged by
+    mean cross-entropy of the tune split; where that holds few studies, of the train split's own patients besides, each
+    by a fit that did not see them.
     """
     mean, std = standardise(features[train])
     x = (features - mean) / std
-    judged = tune if np.isfinite(truth[tune]).any() else train
+    n_judges = int(np.isfinite(truth[tune]).any(1).sum())
+    folds = patient[train] % N_FOLDS if n_judges < MIN_JUDGES else np.full(len(train), -1)
     best: tuple[float, Head] | None = None
     for step, strength in enumerate(STRENGTHS):
-        matrix, bias = _solve(x[train], targets[train], weights[train], strength, is_exclusive)
-        head = Head(mean, std, matrix, bias)
-        logits = head.logits(features[judged])
-        cost = cross_entropy(logits, truth[judged], is_exclusive)
-        auroc = macro(metrics.auroc, logits, truth[judged])
+        head = Head(mean, std, *_solve(x[train], targets[train], weights[train], strength, is_exclusive))
+        logits = head.logits(features)
+        judged = [tune]
+        for fold in sorted(set(folds.tolist()) - {-1}):
+            seen, unseen = train[folds != fold], train[folds == fold]
+            matrix, bias = _solve(x[seen], targets[seen], weights[seen], strength, is_exclusive)
+            logits[unseen] = x[unseen] @ matrix + bias
+            judged.append(unseen)
+        rows = np.concatenate(judged)
+        cost = cross_entropy(logits[rows], truth[rows], is_exclusive)
+        auroc = macro(metrics.auroc, logits[rows], truth[rows])
         values = {"tune/loss": cost, "probe/strength": strength}
         log(step, values if auroc is None else {**values, "tune/auroc": auroc})
         if best is None or cost < best[0] - 1e-9:

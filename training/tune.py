@@ -355,6 +355,7 @@ def _fit_probe(job: Job, fold: Fold, cached: cache.Cached) -> probe.Head:
         job.truth,
         fold.train,
         fold.tune,
+        job.examples.patient,
         is_exclusive=job.task.is_exclusive(),
         log=log,
     )
