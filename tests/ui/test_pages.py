@@ -6,10 +6,10 @@ import ast
 from pathlib import Path
 
 import pytest
-from conftest import Draw
 
 import ui
 from tests.ui import tiny
+from tests.ui.conftest import Draw
 
 VIEWS = Path(ui.__file__).with_name("views")
 LISTS = ("overview", "studies", "cohorts", "runs", "lineage", "sql")
