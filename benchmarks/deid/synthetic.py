@@ -115,6 +115,7 @@ def write_big(path: Path, frames: int) -> None:
     """A multi-frame ultrasound object of 512 x 512 x 16 bit frames; the pixels are a hole in the file."""
     ds = ct_slice(1, generate_uid(), generate_uid(), b"\0\0")
     ds.SOPClassUID, ds.Modality, ds.NumberOfFrames = UltrasoundMultiFrameImageStorage, "US", frames
+    ds.BurnedInAnnotation = "NO"
     write(ds, path)
     head = path.read_bytes()[:-6]
     length = 512 * 512 * 2 * frames

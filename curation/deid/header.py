@@ -56,7 +56,7 @@ def clean_header(data: Source, policy: Policy, pseudonyms: Pseudonyms, site: str
     """
     dataset = part10.open_dataset(data)
     buffer, start, end, found = _plain(dataset)
-    facts = look_ahead(buffer, start, end)
+    facts = look_ahead(buffer, start, end, policy)
     _check_class(facts, policy)
     walk = Walk(buffer, policy, pseudonyms, site, facts)
     header = walk.run(start, end)

@@ -70,10 +70,15 @@ _FACT_TAGS = {
 _LAST_FACT = max(_FACT_TAGS)
 
 
-def look_ahead(data: bytes | mmap, pos: int, end: int) -> Facts:
-    """Patient, class, character set and dates, from the elements up to (0010,1010)."""
+def look_ahead(data: bytes | mmap, pos: int, end: int, policy: Policy) -> Facts:
+    """Patient, class, character set and dates, from the elements up to (0010,1010).
+
+    Stretches of the person met last are stepped over whole: what they say follows from their bytes alone.
+    """
     facts, budget = Facts(), Budget()
     long_vrs, short_vrs = part10.LONG_VRS, part10.SHORT_VRS
+    last = policy.persons.get(_LAST_PERSON)
+    stretches = last.stretches if isinstance(last, _Person) else {}
     while pos < end:
         if end - pos < 12:
             break  # the walk says what is wrong
@@ -83,6 +88,13 @@ def look_ahead(data: bytes | mmap, pos: int, end: int) -> Facts:
             raise Refused("unsupported_class")
         if tag > _LAST_FACT:
             break
+        stretch = stretches.get(tag)
+        if stretch is not None and data[pos : pos + len(stretch.raw)] == stretch.raw:
+            for name, value in stretch.facts.items():
+                if not getattr(facts, name).strip(b" \0"):
+                    setattr(facts, name, value)
+            pos += len(stretch.raw)
+            continue
         start = pos + 8
         if vr in long_vrs:
             length = _U32(data, start)[0]
@@ -95,9 +107,9 @@ def look_ahead(data: bytes | mmap, pos: int, end: int) -> Facts:
         pos = start + length
         if pos > end:
             raise short_of(data, end)
-        name = _FACT_TAGS.get(tag)
-        if name is not None and not getattr(facts, name).strip(b" \0"):
-            setattr(facts, name, data[start:pos])
+        fact = _FACT_TAGS.get(tag)
+        if fact is not None and not getattr(facts, fact).strip(b" \0"):
+            setattr(facts, fact, data[start:pos])
     return facts
 
 
@@ -111,6 +123,7 @@ class _Stretch:
     seen: list[tuple[str, bytes]]
     values: dict[str, bytes]
     last: int
+    facts: dict[str, bytes] = field(default_factory=dict)
     names_nobody: frozenset[bytes] | None = None  # the words that were looked for here and not found
 
 
@@ -145,6 +158,7 @@ class _Person:
     misses: int = 0
 
 
+_LAST_PERSON = ("last",)
 _PERSON_FACTS = tuple(f.name for f in fields(Facts) if f.name != "sop_class")
 
 
@@ -163,6 +177,7 @@ def _person(policy: Policy, pseudonyms: Pseudonyms, site: str, facts: Facts) -> 
             policy.persons.clear()
         found = policy.persons[key] = _Person(codecs_of(facts.charset), patient_id, days)
     assert isinstance(found, _Person)
+    policy.persons[_LAST_PERSON] = found
     return found
 
 
@@ -288,6 +303,11 @@ class Walk:
             s.log += step.log
             s.seen += step.seen
             s.values.update(step.values)
+            fact = _FACT_TAGS.get(step.tag)
+            if fact is not None:
+                _, _, start, _ = part10.explicit_header(step.raw, 0, len(step.raw))
+                if not s.facts.get(fact, b"").strip(b" \0"):
+                    s.facts[fact] = step.raw[start:]
             s.last = step.tag
 
     def one(self, tag: int, vr: bytes, length: int, pos: int, end: int) -> tuple[bytes, int]:
