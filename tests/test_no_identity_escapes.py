@@ -16,9 +16,10 @@ from uuid import uuid4
 import pyarrow.parquet as pq
 import pytest
 
+from curation.frames import decode
 from curation.lake import Lake
 from curation.records import Report, to_table
-from tests.identity_search import search
+from tests.identity_search import is_written_in, search
 
 RWID = Path(sys.executable).with_name("rwid")
 COHORT = """
@@ -95,6 +96,18 @@ def test_nothing_planted_is_found_outside_the_restricted_folder(road: Road) -> N
     for room in sorted(road.home.iterdir()):
         if room.name != "restricted":
             assert search(road.planted, room) == [], f"in {room.name}"
+
+
+def test_no_name_is_left_in_the_pixels(road: Road) -> None:
+    key = pq.read_table(road.deliveries / "answer_key.parquet").to_pylist()
+    burned = sorted({r["value"] for r in key if r["where"] == "pixels"})
+    assert burned
+    with Lake(road.home / "lake").connect() as con:
+        query = "SELECT codec, payload FROM frames JOIN instances USING (instance_id) WHERE modality IN ('US', 'OT')"
+        stored = con.execute(query).fetchall()
+    assert stored
+    pictures = [decode(codec, payload) for codec, payload in stored]
+    assert not [text for text in burned for picture in pictures if is_written_in(picture, text)]
 
 
 def test_nothing_planted_is_said_or_stands_in_a_file_name(road: Road, tmp_path: Path) -> None:
