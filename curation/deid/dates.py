@@ -72,6 +72,7 @@ _FORMS = [
     rf"\b{_M}(?P<s1>\.?,?[ ]+(?:of[ ]+)?){_Y}(?!\w)",
     rf"(?<![\w.,/-])(?P<m>0?[1-9]|1[0-2])(?P<s1>[/.]){_Y}{_END}",
 ]
+_SLASHED = 2  # the form whose order of day and month its numbers alone may not show
 _PATTERNS = [re.compile(form, re.IGNORECASE) for form in _FORMS]
 _YEARLESS = [
     re.compile(rf"\b{_M}\.?[ ]+\d\d?(?:st|nd|rd|th)?(?![\w:]|[.,]\d)", re.IGNORECASE),
@@ -132,9 +133,25 @@ def _year_of(text: str, today: int) -> int:
     return 2000 + year if 2000 + year <= today + 1 else 1900 + year
 
 
-def _day_first(match: re.Match[str], language: str) -> bool:
-    first, second = int(match["a"]), int(match["b"])
-    return first > 12 or (language == "de" and second <= 12)
+def is_day_first(text: str, language: str, born: date | None, latest_year: int) -> bool:
+    """How this text writes 02/10/2023: as its other dates show, else as it writes the birth date, else by its language.
+
+    One author keeps one order: a single 25/12 settles every other date of the text.
+    """
+    matches = list(_PATTERNS[_SLASHED].finditer(text))
+    if any(int(m["a"]) > 12 for m in matches):
+        return True
+    if any(int(m["b"]) > 12 for m in matches):
+        return False
+    if born is not None and born.day != born.month:
+        written = {
+            (int(m["a"]), int(m["b"])) for m in matches if _year_of(m["year"], latest_year) == born.year
+        }
+        if (born.day, born.month) in written:
+            return True
+        if (born.month, born.day) in written:
+            return False
+    return language != "en"
 
 
 def find_dates(
@@ -144,9 +161,10 @@ def find_dates(
 
     days: the patient's offset; born: a birth date is always replaced, never moved: nobody shall be told by it.
     """
+    day_first = is_day_first(text, language, born, latest_year)
     for pattern in _PATTERNS:
         for match in pattern.finditer(text):
-            day, replacement = _move(match, days, language, latest_year)
+            day, replacement = _move(match, days, latest_year, day_first=day_first)
             if born is not None and day == born:
                 replacement = "[DATE]"
             yield Found(match.start(), match.end(), replacement, day)
@@ -159,12 +177,14 @@ def find_dates(
         yield Found(match.start("x"), match.end("x"), str(year), None)
 
 
-def _move(match: re.Match[str], days: int, language: str, latest_year: int) -> tuple[date | None, str]:
+def _move(match: re.Match[str], days: int, latest_year: int, *, day_first: bool) -> tuple[date | None, str]:
     parts = match.groupdict()
     year = _year_of(parts["year"], latest_year)
     swapped = False
     if parts.get("a"):
-        swapped = _day_first(match, language)
+        # a text may hold another's date in the other order: what cannot be a month is a day
+        first, second = int(parts["a"]), int(parts["b"])
+        swapped = first > 12 or (day_first and second <= 12)
         day, month = (parts["a"], parts["b"]) if swapped else (parts["b"], parts["a"])
     else:
         day = parts.get("d") or "15"

@@ -160,6 +160,22 @@ def test_dates_are_moved_and_keep_their_form(written: str, day: date, form: str)
     assert clean(f"Exam of {written}: clear.").text == f"Exam of {moved(day).strftime(form)}: clear."
 
 
+@pytest.mark.parametrize(
+    ("text", "day", "form"),
+    [
+        ("Exam of 25/12/2022. Compared with 02/10/2022.", date(2022, 10, 2), "%d/%m/%Y"),
+        ("Exam of 12/25/2022. Compared with 02/10/2022.", date(2022, 2, 10), "%m/%d/%Y"),
+        ("Born 04/03/1952. Compared with 02/10/2022.", date(2022, 10, 2), "%d/%m/%Y"),
+        ("Born 03/04/1952. Compared with 02/10/2022.", date(2022, 2, 10), "%m/%d/%Y"),
+        ("Compared with 02/10/2022.", date(2022, 2, 10), "%m/%d/%Y"),
+    ],
+)
+def test_one_text_keeps_one_order_of_day_and_month(text: str, day: date, form: str) -> None:
+    cleaned = clean(text, birth_date="19520304").text
+    assert moved(day).strftime(form) in cleaned
+    assert "1952" not in cleaned
+
+
 def test_long_dates_keep_their_words() -> None:
     day = moved(date(2019, 3, 5))
     assert clean("On March 5, 2019 and").text == f"On {day.strftime('%B')} {day.day}, {day.year} and"
