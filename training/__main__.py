@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _reporter() as report:
         try:
             spec = load_spec(asked.spec, overrides, [asked.recipes] if asked.recipes else [])
-            from training.tune import Diverged, Stopped, tune
+            from training.job import Diverged, Stopped
+            from training.tune import tune
 
             try:
                 path = tune(asked.lake, spec, report=report, should_stop=stop)

@@ -19,6 +19,7 @@ from curation.lake import Lake
 from curation.records import ConfigurationError, Metric, schema_of
 from curation.records import Study as StudyRow
 from training import metrics
+from training.audit import ARMS, Item, Scores, audit
 from training.examples import Examples
 from training.spec import TuneSpec
 
@@ -27,47 +28,11 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Strings = NDArray[np.str_]
 
-ARMS = ("untuned", "tuned")
 HEADLINE = "auroc"
 UNKNOWN = "unknown"
 _AGE_BANDS = ((0, 18, "0-17"), (18, 40, "18-39"), (40, 65, "40-64"), (65, 999, "65+"))
 _CHUNK = 4_000_000
 """Weights held at once by the bootstrap, so that memory stays bounded."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Judged members: M rows; a member is judged once by the cohort's fold and once by each fold that left its site out."""
-
-    index: Ints
-    """[M] member."""
-    split: Strings
-    """[M] under which split it counts."""
-    probability: Mapping[str, Floats]
-    """arm -> [M, C]."""
-    threshold: Mapping[str, Floats]
-    """arm -> [M, C] operating point of its fold, from the tune split; NaN where there is none."""
-
-    @staticmethod
-    def concatenate(parts: Sequence[Scores]) -> Scores:
-        """All folds below one another."""
-        return Scores(
-            np.concatenate([p.index for p in parts]),
-            np.concatenate([p.split for p in parts]),
-            {arm: np.concatenate([p.probability[arm] for p in parts]) for arm in ARMS},
-            {arm: np.concatenate([p.threshold[arm] for p in parts]) for arm in ARMS},
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One line of the report. status: computed, not_applicable (with the reason) or missing (with the remedy)."""
-
-    section: str
-    item: str
-    status: str
-    value: float | None
-    text: str
 
 
 @dataclass
@@ -116,7 +81,7 @@ def evaluate(
         if cell.site == "all" and cell.subgroup == "all":
             p_values[cell.split] = p_value
     found.reliability = _reliability(names, truth, scores)
-    found.items += _audit(examples, names, truth, scores, features, spec.seed)
+    found.items += audit(examples, names, truth, scores, features, spec.seed)
     found.headline, found.verdict = _verdict(found.metrics, p_values)
     return found
 
@@ -292,104 +257,6 @@ def _reliability(names: Sequence[str], truth: Floats, scores: Scores) -> list[di
                     }
                     rows.append(row)
     return rows
-
-
-def _audit(
-    examples: Examples,
-    names: Sequence[str],
-    truth: Floats,
-    scores: Scores,
-    features: NDArray[np.float32],
-    seed: int,
-) -> list[Item]:
-    """Is it the finding or the site? What the site alone would give, and the AUROC where site and label are untied."""
-    if len(examples.sites) < 2:
-        return [Item("shortcut", "site", "not_applicable", None, "one site")]
-    items = [_site_probe(examples, features, seed)]
-    in_test = scores.split == "test"
-    member = scores.index[in_test]
-    for c, label in enumerate(names):
-        known = np.isfinite(truth[member, c])
-        y, site = truth[member[known], c], examples.site[member[known]]
-        if not 0 < y.sum() < len(y):
-            items.append(
-                Item(
-                    "shortcut",
-                    f"{label}: site alone",
-                    "not_applicable",
-                    None,
-                    "the test split holds one class",
-                )
-            )
-            continue
-        alone = _site_prevalence(examples, truth[:, c])
-        guess = np.array([alone.get(s, 0.5) for s in site])
-        one = np.ones((1, len(y)))
-        value = float(metrics.auroc(y, guess, one)[0])
-        text = "AUROC on test of knowing nothing but the site"
-        items.append(Item("shortcut", f"{label}: site alone", "computed", value, text))
-        weights = _untied(y, site)
-        for arm in ARMS:
-            untied = float(metrics.auroc(y, scores.probability[arm][in_test][known, c], weights[None, :])[0])
-            name = f"{label}: {arm}, site and label untied"
-            items.append(
-                Item("shortcut", name, "not_applicable", None, "no site of the test split holds both classes")
-                if np.isnan(untied)
-                else Item(
-                    "shortcut",
-                    name,
-                    "computed",
-                    untied,
-                    "AUROC on test, every site with as many of both classes",
-                )
-            )
-    return items
-
-
-def _untied(y: Floats, site: Strings) -> Floats:
-    """Weights under which both classes of each site weigh the same; 0 for sites with one class."""
-    weights = np.zeros(len(y))
-    for name in set(site.tolist()):
-        here = site == name
-        n, n_positive = int(here.sum()), float(y[here].sum())
-        if 0 < n_positive < n:
-            weights[here] = np.where(y[here] == 1, n / (2 * n_positive), n / (2 * (n - n_positive)))
-    return weights
-
-
-def _site_prevalence(examples: Examples, truth: Floats) -> dict[str, float]:
-    found = {}
-    for site in examples.sites:
-        known = truth[(examples.site == site) & (examples.split == "train")]
-        known = known[np.isfinite(known)]
-        if known.size:
-            found[site] = float(known.mean())
-    return found
-
-
-def _site_probe(examples: Examples, features: NDArray[np.float32], seed: int) -> Item:
-    """Can the site be read from the frozen features? Encoding is not use: a high number alone condemns nothing."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import balanced_accuracy_score
-
-    train, test = examples.split == "train", np.isin(examples.split, ["tune", "test"])
-    here = sorted(set(examples.site[train].tolist()) & set(examples.site[test].tolist()))
-    test &= np.isin(examples.site, here)
-    if len(here) < 2:
-        return Item(
-            "shortcut",
-            "site read from frozen features",
-            "not_applicable",
-            None,
-            "one site in the train split",
-        )
-    mean, std = features[train].mean(0), features[train].std(0) + 1e-6
-    model = LogisticRegression(C=0.01, max_iter=300, class_weight="balanced")
-    model.fit((features[train] - mean) / std, examples.site[train])
-    guess = model.predict((features[test] - mean) / std)
-    value = float(balanced_accuracy_score(examples.site[test], guess))
-    text = f"balanced accuracy over {len(here)} sites on tune and test; chance is {1 / len(here):.2f}"
-    return Item("shortcut", "site read from frozen features", "computed", value, text)
 
 
 def _verdict(rows: Sequence[Metric], p_values: Mapping[str, float | None]) -> tuple[dict[str, Any], str]:

@@ -1,6 +1,6 @@
 """One run, read from top to bottom: cohort, pack, frozen features, untuned arm, the loop, predictions, evidence.
 
-What belongs here: the order of things, the loop, and how a run ends. What does not: how each thing is done. A run that
+What belongs here: the order of things. What does not: how each thing is done, and the loop itself (loop). A run that
 was killed anywhere and started again ends with the same bytes on the same machine: order and augmentation follow from
 the step, the state is replaced in one step, caches are whole or absent.
 """
@@ -9,105 +9,33 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import fcntl
-import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.cohort_folder import find_cohort
-from curation.lake import Lake, LakeError
-from curation.pack import PackError
-from curation.records import ConfigurationError, Prediction, Run, to_table
+from curation.lake import Lake
+from curation.records import ConfigurationError, Prediction, to_table
 from training import batches, cache, checkpoint, metrics, precheck, probe
-from training.evaluate import Scores, evaluate
-from training.examples import Examples, read_examples
+from training.attempt import alone, recorded
+from training.audit import Scores
+from training.evaluate import evaluate
+from training.examples import read_examples
+from training.job import Fold, Job, make_job, named, plan_folds
 from training.report import write_report
 from training.runs import RunFolder
 from training.spec import TuneSpec, run_id
-from training.task import Task, find_task
 
 if TYPE_CHECKING:
-    import torch
-
     from training.backbone import Backbone
-    from training.method import Learner
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 CHECKPOINT_EVERY_S = 30.0
-WARM_UP = 0.05
-LOG_EVERY = 10
-CLIP_NORM = 1.0
-
-
-class Stopped(Exception):  # noqa: N818 - somebody asked for it
-    """The run was asked to stop; its state is kept and the same command goes on from there."""
-
-
-class Diverged(Exception):  # noqa: N818 - the field's word
-    """The loss is no number any more; the last good state is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """One fit: who teaches, who watches, and who is judged under which split's name."""
-
-    name: str
-    train: Ints
-    tune: Ints
-    judged: Ints
-    split: NDArray[np.str_]
-
-
-@dataclass
-class Job:
-    """What every part of a run needs to know."""
-
-    spec: TuneSpec
-    run: RunFolder
-    examples: Examples
-    task: Task
-    names: tuple[str, ...]
-    truth: Floats
-    targets: Floats
-    weights: Floats
-    device: torch.device
-    precision: str
-    report: Callable[[dict[str, Any]], None]
-    should_stop: Callable[[], bool]
-    checkpoint_every_s: float
-    furthest: float = 0.0
-
-    def beat(
-        self, stage: str, progress: float, step: int = 0, eta_s: float | None = None, **values: float
-    ) -> None:
-        """Heartbeat, progress to the caller, and the place where a request to stop is heard outside the loop."""
-        self.furthest = progress = max(
-            self.furthest, progress
-        )  # folds and stages overlap; a bar never goes back
-        self.run.beat("running", progress=progress, step=step, eta_s=eta_s, message=stage)
-        self.report(
-            {
-                "kind": "progress",
-                "run_id": self.run.run_id,
-                "stage": stage,
-                "progress": progress,
-                "step": step,
-                **values,
-            }
-        )
-        if self.should_stop() and stage != "tuning":
-            raise Stopped
 
 
 def tune(
@@ -126,15 +54,15 @@ def tune(
     folder = find_cohort(Lake(lake_root), spec.cohort)
     examples = read_examples(folder, spec.task.labels, spec.task.covariates)
     run = RunFolder(lake_root, run_id(spec, examples.cohort_id))
-    with _alone(run):
+    with alone(run):
         if (run.read_json("status.json") or {}).get("status") == "done":
             return run.path
         run.write_json("spec.json", spec.model_dump(mode="json"))
-        with _recorded(run, spec, examples.cohort_id, report) as began:
+        with recorded(run, spec, examples.cohort_id, report) as began:
             found = precheck.check(lake_root, examples, spec)
             run.write_json("precheck.json", found)
             precheck.refuse_problems(found)
-            job = _job(spec, run, examples, report, should_stop, checkpoint_every_s)
+            job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s)
             backbone, tiles = _load(job, lake_root, backbone_cache)
             cached = _frozen(job, backbone, tiles)
             scores = _fit_all(job, backbone, tiles, cached)
@@ -182,6 +110,7 @@ def _fit_learner(
 ) -> Floats:
     """Logits [N, C] of the best state; rows that nobody asks for are NaN."""
     from training.export import export_learner
+    from training.loop import learn, load_moving, predict
     from training.method import Learner
 
     own = dataclasses.replace(backbone, model=copy.deepcopy(backbone.model))
@@ -197,153 +126,12 @@ def _fit_learner(
     return logits
 
 
-def learn(job: Job, fold: Fold, learner: Learner, n_folds: int, done: float) -> checkpoint.State:
-    """The loop. The state it ends with holds the best weights on the tune split."""
-    import torch
-
-    spec, path = job.spec, job.run.checkpoints / f"{fold.name}.pt"
-    steps_an_epoch = math.ceil(len(fold.train) / spec.method.batch_size)
-    total = min(spec.budget.max_steps, spec.budget.max_epochs * steps_an_epoch)
-    targets = torch.from_numpy(job.targets).to(job.device, torch.float32)
-    weights = torch.from_numpy(job.weights).to(job.device, torch.float32)
-    optimizer = torch.optim.AdamW(learner.groups(), lr=0.0, betas=(0.9, 0.98))
-    state = checkpoint.load(path)
-    if state is None:
-        state = checkpoint.State()
-        _watch(job, fold, learner, state, epoch=0)  # the start itself is a candidate: tuning must beat it
-    else:
-        load_moving(learner, state.moving)
-        optimizer.load_state_dict(state.optimizer)
-    last_tick = last_saved = time.monotonic()
-
-    while not state.is_finished:
-        epoch, offset = divmod(state.step, steps_an_epoch)
-        order = batches.epoch_order(fold.train, spec.seed, epoch)
-        chosen = order[offset * spec.method.batch_size : (offset + 1) * spec.method.batch_size]
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * schedule(state.step, total)
-
-        with cache.autocast(job.device, job.precision):
-            logits = learner(chosen, epoch + 1)  # [B, C]
-        loss = job.task.loss(logits.float(), targets[chosen], weights[chosen])
-        if not bool(torch.isfinite(loss)):
-            raise Diverged(_diverged(state, spec))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(list(learner.moving().values()), CLIP_NORM)
-        optimizer.step()
-
-        state.step += 1
-        now = time.monotonic()
-        state.seconds += now - last_tick
-        speed, last_tick = len(chosen) / max(now - last_tick, 1e-9), now
-        if state.step % LOG_EVERY == 0 or state.step == 1:
-            cost = loss.item()
-            job.run.log(state.step, epoch, _named(fold, {"train/loss": cost}), speed)
-            share = state.step / total
-            eta = (total - state.step) * state.seconds / state.step
-            job.beat("tuning", done + 0.55 / n_folds * share, state.step, eta, loss=cost)
-        if offset + 1 == steps_an_epoch or state.step == total:
-            _watch(job, fold, learner, state, epoch + 1)
-            state.stopped_by = _why_stop(state, spec, total, n_folds)
-            state.is_finished = bool(state.stopped_by)
-        if state.is_finished or job.should_stop() or now - last_saved >= job.checkpoint_every_s:
-            state.moving, state.optimizer = _copy_moving(learner), optimizer.state_dict()
-            checkpoint.save(path, state)
-            last_saved = time.monotonic()
-            if job.should_stop() and not state.is_finished:
-                raise Stopped
-    return state
-
-
-def _watch(job: Job, fold: Fold, learner: Learner, state: checkpoint.State, epoch: int) -> None:
-    """Judges the weights on the tune split and keeps them where they are the best so far; without one, the last."""
-    if not len(fold.tune):
-        state.best, state.best_step = _copy_moving(learner), state.step
-        return
-    logits, truth = predict(job, learner, fold.tune, None), job.truth[fold.tune]
-    if not np.isfinite(logits).all():
-        raise Diverged(_diverged(state, job.spec))
-    loss = probe.cross_entropy(logits, truth, job.task.is_exclusive())
-    auprc, auroc = probe.macro(metrics.auprc, logits, truth), probe.macro(metrics.auroc, logits, truth)
-    values = {"tune/loss": loss}
-    if auprc is not None and auroc is not None:
-        values |= {"tune/auprc": auprc, "tune/auroc": auroc}
-    job.run.log(state.step, epoch, _named(fold, values))
-    job.report({"kind": "epoch", "run_id": job.run.run_id, "fold": fold.name, "epoch": epoch, **values})
-    score = (auprc if auprc is not None else 0.0, -loss)
-    state.epochs_since_best += 1
-    if state.best_score is None or score > state.best_score:
-        state.best_score, state.best_step, state.epochs_since_best = score, state.step, 0
-        state.best = _copy_moving(learner)
-
-
-def _why_stop(state: checkpoint.State, spec: TuneSpec, total: int, n_folds: int) -> str:
-    """Why the loop ends after this epoch; empty where it goes on."""
-    if state.step >= total:
-        return "budget of steps"
-    if state.seconds >= spec.budget.max_minutes * 60 / n_folds:
-        return "budget of minutes"
-    if state.best_score is not None and state.epochs_since_best >= spec.budget.patience:
-        return "no better tune split"
-    return ""
-
-
-def schedule(step: int, total: int) -> float:
-    """Factor of the peak learning rate: linear warm-up, then cosine to zero."""
-    warm = max(1, round(WARM_UP * total))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-
-
-def predict(job: Job, learner: Learner, indices: Ints, done: float | None) -> Floats:
-    """Logits [len(indices), C], without augmentation. `done`: the progress to beat the heart with."""
-    import torch
-
-    found = []
-    for chosen in batches.batches_of(indices, 4 * job.spec.method.batch_size):
-        with torch.inference_mode(), cache.autocast(job.device, job.precision):
-            found.append(learner(chosen, None).float().cpu().numpy())
-        if done is not None:
-            job.beat("predicting", done)
-    return np.concatenate(found).astype(np.float64)
-
-
-def load_moving(learner: Learner, tensors: dict[str, torch.Tensor]) -> None:
-    """Fills what learns; raises KeyError where a tensor is missing."""
-    import torch
-
-    with torch.no_grad():
-        for name, parameter in learner.moving().items():
-            parameter.copy_(tensors[name])
-
-
-def plan_folds(examples: Examples, policy: str) -> list[Fold]:
-    """The cohort's own split; and for leave_one_site_out one fold a site of it, judged as `holdout`."""
-
-    def where(split: str, other_than: str = "") -> Ints:
-        return np.flatnonzero((examples.split == split) & (examples.site != other_than))
-
-    everyone = np.arange(len(examples))
-    folds = [Fold("cohort", where("train"), where("tune"), everyone, examples.split)]
-    if policy == "leave_one_site_out":
-        sites = sorted(set(examples.site[examples.split != "holdout"].tolist()))
-        if len(sites) < 2:
-            raise ConfigurationError("split.policy leave_one_site_out needs two sites; this cohort has one.")
-        for site in sites:
-            judged = np.flatnonzero(examples.site == site)
-            name = np.full(len(judged), "holdout")
-            folds.append(Fold(f"without-{site}", where("train", site), where("tune", site), judged, name))
-    return folds
-
-
 def _fit_probe(job: Job, fold: Fold, cached: cache.Cached) -> probe.Head:
     is_tuned_arm = job.spec.method.kind == "probe"
 
     def log(step: int, values: dict[str, float]) -> None:
         if is_tuned_arm:
-            job.run.log(step, 0, _named(fold, values))
+            job.run.log(step, 0, named(fold, values))
             job.report(
                 {"kind": "epoch", "run_id": job.run.run_id, "fold": fold.name, "epoch": step, **values}
             )
@@ -403,49 +191,6 @@ def _predictions(job: Job, scores: Scores) -> Any:
     return to_table(Prediction, rows)
 
 
-def _job(
-    spec: TuneSpec,
-    run: RunFolder,
-    examples: Examples,
-    report: Callable[[dict[str, Any]], None],
-    should_stop: Callable[[], bool],
-    checkpoint_every_s: float,
-) -> Job:
-    import torch
-
-    if spec.compute.threads:
-        torch.set_num_threads(spec.compute.threads)
-    has_gpu = torch.cuda.is_available()
-    name = spec.compute.device if spec.compute.device != "auto" else ("cuda" if has_gpu else "cpu")
-    if name.startswith("cuda") and not has_gpu:
-        raise ConfigurationError(
-            "compute.device asks for a GPU, and torch sees none. Set compute.device to auto or cpu."
-        )
-    device = torch.device(name)
-    precision = spec.compute.precision
-    task = find_task(spec.task.kind)
-    names = task.outputs(spec.task.labels, examples.labels)
-    targets = task.training_targets(examples.labels, len(names), spec.task.uncertain)
-    weights = np.zeros_like(targets)
-    train = examples.split == "train"
-    weights[train] = batches.loss_weights(targets[train], examples.site[train], spec.data.weights)
-    return Job(
-        spec=spec,
-        run=run,
-        examples=examples,
-        task=task,
-        names=names,
-        truth=task.targets(examples.labels, len(names)),
-        targets=targets,
-        weights=weights,
-        device=device,
-        precision=("bf16" if device.type == "cuda" else "fp32") if precision == "auto" else precision,
-        report=report,
-        should_stop=should_stop,
-        checkpoint_every_s=checkpoint_every_s,
-    )
-
-
 def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backbone, batches.Tiles]:
     from training.backbone import load_backbone
     from training.export import write_environment
@@ -487,95 +232,3 @@ def _export_probe(job: Job, backbone: Backbone, head: probe.Head) -> None:
     from training.export import export_head
 
     export_head(job.run, job.spec, backbone, head, job.names)
-
-
-def _named(fold: Fold, values: dict[str, float]) -> dict[str, float]:
-    """Curves of the cohort's own fold bear plain names, others the fold's name in front."""
-    return values if fold.name == "cohort" else {f"{fold.name}/{k}": v for k, v in values.items()}
-
-
-def _copy_moving(learner: Learner) -> dict[str, torch.Tensor]:
-    return {name: p.detach().cpu().clone() for name, p in learner.moving().items()}
-
-
-def _diverged(state: checkpoint.State, spec: TuneSpec) -> str:
-    return (
-        f"The loss is not a number any more at step {state.step}; the best state so far is of step {state.best_step}. "
-        f"Lower method.lr (a third of what it was), or set compute.precision to fp32 (now {spec.compute.precision})."
-    )
-
-
-class _Clock:
-    """Compute seconds of all attempts."""
-
-    def __init__(self, former: float) -> None:
-        self.former, self.start = former, time.monotonic()
-
-    def seconds(self) -> float:
-        return self.former + time.monotonic() - self.start
-
-
-@contextmanager
-def _alone(run: RunFolder) -> Iterator[None]:
-    """One process a run; the lock falls with the process, however it ends."""
-    run.path.mkdir(parents=True, exist_ok=True)
-    with (run.path / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(
-                f"Run {run.run_id} is being computed by another process. Wait, or stop that one."
-            ) from None
-        yield
-
-
-@contextmanager
-def _recorded(
-    run: RunFolder, spec: TuneSpec, cohort_id: str, report: Callable[[dict[str, Any]], None]
-) -> Iterator[_Clock]:
-    """Keeps run.parquet and status.json true, whatever happens inside."""
-    path = run.path / "run.parquet"
-    former = pq.read_table(path).to_pylist()[0] if path.is_file() else {}
-    clock = _Clock(float(former.get("seconds", 0.0)))
-    began = former.get("started_at_utc") or datetime.now(UTC)
-
-    def record(status: str) -> None:
-        device = (run.read_json("env.json") or {}).get("device", "cpu")
-        row = Run(
-            run_id=run.run_id,
-            name=spec.name,
-            cohort_id=cohort_id,
-            status=status,
-            model=spec.model.id,
-            method=spec.method.kind,
-            task=spec.task.kind,
-            started_at_utc=began,
-            seconds=clock.seconds(),
-            device=device,
-            seed=spec.seed,
-        )
-        run.write_run(row)
-
-    record("running")
-    run.beat("running", progress=0.0, step=0, message="starting")
-    try:
-        yield clock
-    except BaseException as error:
-        # whatever ended it, the folder must say so; the error itself goes on
-        status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
-        is_ours = isinstance(error, ConfigurationError | Diverged | PackError | LakeError)
-        message = (
-            str(error)
-            if is_ours
-            else "stopped; start again to go on"
-            if status == "stopped"
-            else type(error).__name__
-        )
-        record(status)
-        last = run.read_json("status.json") or {}
-        run.beat(
-            status, progress=float(last.get("progress", 0)), step=int(last.get("step", 0)), message=message
-        )
-        report({"kind": status, "run_id": run.run_id, "message": message})
-        raise
-    record("done")

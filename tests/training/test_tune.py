@@ -10,9 +10,10 @@ import torch
 
 from curation.records import ConfigurationError, Metric, Prediction, Run, schema_of
 from tests.training.planted import SIZE, lay_down, tree
+from training.job import Diverged, Stopped
 from training.runs import list_runs, read_run
 from training.spec import parse_spec, run_id
-from training.tune import Diverged, Stopped, tune
+from training.tune import tune
 
 torch.set_num_threads(1)
 

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from curation.records import Metric, to_table
-from training.evaluate import Evidence, Item
+from training.audit import Item
+from training.evaluate import Evidence
 from training.examples import Examples
 from training.report.card import model_card
 from training.report.page import html_page
