@@ -22,7 +22,14 @@ from curation.gather import Gathered, Gatherer
 from curation.lake import Lake, Part
 from curation.link import link_reports
 from curation.records import Arrival, ConfigurationError
-from curation.restricted import Delivery, read_delivery, write_arrivals, write_delivery, write_known_studies
+from curation.restricted import (
+    Delivery,
+    keep_to_one_key,
+    read_delivery,
+    write_arrivals,
+    write_delivery,
+    write_known_studies,
+)
 from curation.settings import Settings, load_key, open_home
 from curation.site import NAME, find_site
 from curation.source import Item
@@ -103,6 +110,7 @@ def curate(settings: Settings, name: str, progress: Progress | None = None) -> C
     stamp = Stamp(delivery.site, delivery.delivery, code_version())
     setup = (load_key(settings), site.profile or settings.profile, stamp, settings.max_file_mib << 20)
     context = make_context(*setup)
+    keep_to_one_key(places, context.pseudonyms.key_id)
     spool = places.restricted / "spool" / f"{name}-{os.getpid()}"
     try:
         items = _arrived(delivery, spool, progress)

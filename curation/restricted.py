@@ -87,6 +87,22 @@ def read_delivery(places: Places, name: str) -> Delivery:
     return Delivery(facts["delivery"], facts["site"], Path(facts["source"]), facts["registered_at_utc"])
 
 
+def keep_to_one_key(places: Places, key_id: str) -> None:
+    """Remembers the key's id on first use; another key would give every person a second identity in silence.
+
+    Raises ConfigurationError where this home was filled under another key.
+    """
+    path = places.restricted / "key_id"
+    if not path.exists():
+        write_atomically(path, key_id.encode())
+    known = path.read_text().strip()
+    if known != key_id:
+        raise ConfigurationError(
+            f"This home was filled under key {known}, and the key given is {key_id}: the same person would become two. "
+            "Give the former key (RWID_KEY_FILE or RWID_KEY_COMMAND), or another --home."
+        )
+
+
 def write_arrivals(places: Places, delivery: str, arrivals: Iterable[Arrival]) -> None:
     """The `arrivals` table of one delivery; replaces what was there."""
     _write_table(places.restricted / "arrivals" / f"{delivery}.parquet", to_table(Arrival, arrivals))

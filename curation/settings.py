@@ -166,7 +166,7 @@ def load_key(settings: Settings) -> bytes:
         _create_key(path)
     if not path.exists():
         raise ConfigurationError(
-            f"Key file {path} does not exist. Mend RWID_KEY_FILE, or unset it to have a key made."
+            f"Key file {path} does not exist. Mend RWID_KEY_FILE; a new home makes its own key where it is unset."
         )
     return _parse_key(path.read_text(), str(path))
 

@@ -237,3 +237,14 @@ def test_the_default_name_says_nothing_of_the_folder(settings: Settings, tmp_pat
     name = register(settings, folder, "dev").delivery
     assert "zebedyne" not in name
     assert register(settings, folder, "dev").delivery == name
+
+
+def test_another_key_is_refused_before_anything_is_read(
+    settings: Settings, src: Path, tmp_path: Path
+) -> None:
+    radiograph(src / "a")
+    ingest(settings, src)
+    (tmp_path / "other.key").write_text("cd" * 32)
+    other = settings.model_copy(update={"key_file": tmp_path / "other.key"})
+    with pytest.raises(ConfigurationError, match="filled under key"):
+        curate(other, "d1")
