@@ -12,12 +12,13 @@ import importlib.metadata
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from curation.engine import map_items
+from curation.engine import Outcome, map_items
 from curation.gather import Gathered, Gatherer
 from curation.lake import Lake, Part
 from curation.link import link_reports
@@ -139,43 +140,40 @@ def _arrived(delivery: Delivery, spool: Path, progress: Progress | None) -> list
     return items
 
 
-def _walk_instances(
-    gatherer: Gatherer, settings: Settings, setup: tuple[bytes, str, Stamp, int], progress: Progress | None
-) -> None:
+Setup = tuple[bytes, str, Stamp, int]
+"""What make_context needs, in its order: all that is sent to a worker."""
+
+
+def _walk_instances(gatherer: Gatherer, settings: Settings, setup: Setup, progress: Progress | None) -> None:
     items = gatherer.dicom_items()
-    files = (item.file for _, item in items)
-    outcomes = map_items(
-        take_instance,
-        files,
-        workers=settings.n_workers,
-        deadline_s=settings.file_deadline_s,
-        memory_mib=settings.worker_memory_mib,
-        initializer=make_context,
-        initargs=setup,
-    )
+    outcomes = _map(take_instance, (item.file for _, item in items), settings, setup)
     for done, ((position, _), outcome) in enumerate(zip(items, outcomes, strict=True), start=1):
         gatherer.add_instance(position, outcome)
         if progress:
             progress("images", done, len(items))
 
 
-def _walk_reports(
-    gatherer: Gatherer, settings: Settings, setup: tuple[bytes, str, Stamp, int], progress: Progress | None
-) -> None:
+def _walk_reports(gatherer: Gatherer, settings: Settings, setup: Setup, progress: Progress | None) -> None:
     linked = link_reports(gatherer, settings.places)
-    outcomes = map_items(
-        take_report,
-        (report for _, report in linked),
+    outcomes = _map(take_report, (report for _, report in linked), settings, setup)
+    for done, ((position, _), outcome) in enumerate(zip(linked, outcomes, strict=True), start=1):
+        gatherer.add_report(position, outcome)
+        if progress:
+            progress("reports", done, len(linked))
+
+
+def _map(
+    step: Callable[[Any, Any], Any], items: Iterable[Any], settings: Settings, setup: Setup
+) -> Iterator[Outcome]:
+    return map_items(
+        step,
+        items,
         workers=settings.n_workers,
         deadline_s=settings.file_deadline_s,
         memory_mib=settings.worker_memory_mib,
         initializer=make_context,
         initargs=setup,
     )
-    for done, ((position, _), outcome) in enumerate(zip(linked, outcomes, strict=True), start=1):
-        gatherer.add_report(position, outcome)
-        if progress:
-            progress("reports", done, len(linked))
 
 
 def _remember(settings: Settings, gathered: Gathered) -> None:
