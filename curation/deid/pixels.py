@@ -9,11 +9,12 @@ inside its own regions (PS3.3 C.8.5.5), and everything outside them, where devic
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,9 @@ from pydicom import Dataset
 from pydicom.filereader import read_dataset
 
 from curation.deid.header import Clean
-from curation.deid.policy import read_rows
+from curation.deid.policy import Policy, read_rows
 from curation.records import Refused
+from curation.site import Site
 
 SOURCE = "outside the ultrasound regions"
 
@@ -35,6 +37,80 @@ class Box:
     y: int
     width: int
     height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One box that is blanked in every frame, and who says so."""
+
+    box: Box
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of the pixels of one object."""
+
+    regions: tuple[Region, ...] = ()
+    is_cleaned: bool = False
+    """A pixel pass was made: BurnedInAnnotation NO and code 113101 may be written."""
+    mask: bytes | None = None
+    """`np.packbits` of bool [frames, rows, columns] to replace; None: nothing beside the regions."""
+    fill: int = 0
+    """The stored value written under `mask`."""
+    is_defaced: bool = False
+    """RecognizableVisualFeatures NO and code 113102 may be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The header does not tell: the pixels must be read, together with those of the series."""
+
+    why: str
+    """`burned_in` or `face`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One object of a series whose pixels are looked at; `frame(i)` decodes the stored values of frame i,
+    [rows, columns] or [rows, columns, samples]."""
+
+    clean: Clean
+    frame: Callable[[int], NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelRules:
+    """What is known of where devices write: of one site, and shipped. Can be sent to a worker."""
+
+
+def load_pixel_rules(site: Site | None) -> PixelRules:
+    """The shipped rules and the site's own."""
+    return PixelRules()
+
+
+def triage(clean: Clean, policy: Policy, rules: PixelRules) -> Plan | Look:
+    """What the header alone decides of an object's pixels, or that they must be looked at.
+
+    Raises Refused("identity_suspected") where names may stand in the picture and nothing says where.
+    """
+    return Plan(tuple(Region(box, SOURCE) for box in boxes_to_blank(clean)))
+
+
+def plan_series(members: Sequence[Member], policy: Policy, rules: PixelRules) -> Mapping[UUID, Plan | str]:
+    """A plan for each object of one series by its instance_id, or the reason why it is withheld.
+
+    Does not depend on the order of `members`.
+    """
+    plans: dict[UUID, Plan | str] = {}
+    for member in members:
+        try:
+            plans[member.clean.instance_id] = Plan(
+                tuple(Region(box, SOURCE) for box in boxes_to_blank(member.clean))
+            )
+        except Refused as refusal:
+            plans[member.clean.instance_id] = refusal.reason
+    return plans
 
 
 @cache
