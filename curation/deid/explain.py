@@ -45,9 +45,15 @@ def _profile(policy: Policy) -> Iterator[str]:
         if row["available"] != "yes":
             yield f"Not done by this release: {row['meaning']} ({row['why']})."
     yield _DATES[profile.dates]
-    yield "UIDs that the standard does not register are replaced by keyed ones, the same in every file, item and delivery."
+    if "retain_uids" in profile.options:
+        yield "UIDs are kept; the lake's own ids are keyed."
+    else:
+        yield "UIDs that the standard does not register are replaced by keyed ones, the same in every file, item and delivery."
     yield "Preamble, file meta information and everything after the pixel data are not copied but written anew or left out."
-    yield "BurnedInAnnotation is never set to NO; an object that says YES is withheld."
+    if "clean_pixel_data" in profile.options:
+        yield "BurnedInAnnotation becomes NO, and 113101 is claimed, where a pass over the pixels of the object was made, and only there."
+    else:
+        yield "BurnedInAnnotation is never set to NO; an object that says YES is withheld."
 
 
 def _attribute(decision: Decision) -> str:

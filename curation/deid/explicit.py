@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import struct
+from collections.abc import Iterator
 from functools import cache
 
 from pydicom._dicom_dict import DicomDictionary
@@ -33,6 +34,7 @@ _WORD |= {b"FD": 8, b"SV": 8, b"UV": 8, b"OD": 8, b"OV": 8}
 _ARRAY_CODE = {2: "H", 4: "L" if array.array("L").itemsize == 4 else "I", 8: "Q"}
 _HEAD = struct.Struct("<HH2sH").pack
 _HEAD_LONG = struct.Struct("<HH2sHL").pack
+_READ_HEAD, _READ_U32 = struct.Struct("<HH2sH").unpack_from, struct.Struct("<L").unpack_from
 
 
 @cache
@@ -53,6 +55,19 @@ def element(tag: int, vr: bytes, value: bytes) -> bytes:
 
 
 _TEXT_PADDED = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".split())
+
+
+def elements_of(header: bytes) -> Iterator[tuple[int, bytes, int, int, int]]:
+    """Tag, VR, and where element, value and the next element begin, for each top-level element of a clean header."""
+    pos, end = 0, len(header)
+    while pos < end:
+        group, number, vr, length = _READ_HEAD(header, pos)
+        start = pos + 8
+        if vr in LONG_VRS:
+            length = _READ_U32(header, start)[0]
+            start += 4
+        yield group << 16 | number, vr, pos, start, start + length
+        pos = start + length
 
 
 def to_explicit(dataset: Dataset, *, is_big_endian: bool) -> tuple[bytes, tuple[int, bytes, int, int] | None]:

@@ -28,7 +28,7 @@ from curation.deid.explicit import element
 from curation.deid.header import Clean, clean_header
 from curation.deid.pixels import SOURCE, Box, blanker, boxes_to_blank
 from curation.deid.policy import Policy, Profile, compile_policy
-from curation.deid.pseudonyms import Pseudonyms, dicom_uid
+from curation.deid.pseudonyms import Pseudonyms
 from curation.engine import map_items
 from curation.frames import read_layout
 from curation.records import ConfigurationError, DeidLog, Refused, to_table
@@ -201,7 +201,7 @@ def file_meta(clean: Clean, transfer_syntax: str) -> bytes:
         (
             element(0x00020001, b"OB", b"\x00\x01"),
             element(0x00020002, b"UI", clean.sop_class.encode()),
-            element(0x00020003, b"UI", dicom_uid(clean.instance_id).encode()),
+            element(0x00020003, b"UI", clean.sop_instance.encode()),
             element(0x00020010, b"UI", transfer_syntax.encode()),
             element(0x00020012, b"UI", IMPLEMENTATION_UID.encode()),
             element(0x00020013, b"SH", b"RWID"),

@@ -15,7 +15,7 @@ from curation import part10
 from curation.deid.explicit import to_explicit
 from curation.deid.identity import Identity, decode, drop_naming
 from curation.deid.policy import Policy
-from curation.deid.pseudonyms import Pseudonyms
+from curation.deid.pseudonyms import Pseudonyms, dicom_uid
 from curation.deid.walk import Facts, Found, Named, Walk, look_ahead, text_of
 from curation.part10 import UNDEFINED, Budget, Pixels, Source, short_of
 from curation.records import Refused
@@ -30,7 +30,7 @@ _U16 = struct.Struct("<H").unpack_from
 class Clean:
     """One object, cleaned: `header` is the dataset before its pixels, Explicit VR Little Endian, without file meta.
 
-    `transfer_syntax` is the source's. `pixels` counts in the source buffer; where the source is deflated, in
+    `sop_instance` is the SOP Instance UID as released. `transfer_syntax` is the source's. `pixels` counts in the source buffer; where the source is deflated, in
     `part10.open_dataset(source).data`. `identity` is restricted.
     """
 
@@ -46,6 +46,7 @@ class Clean:
     pixels: Pixels | None
     identity: Identity
     n_frames: int = 1
+    sop_instance: str = ""
 
 
 def clean_header(data: Source, policy: Policy, pseudonyms: Pseudonyms, site: str) -> Clean:
@@ -106,7 +107,18 @@ def _clean(
         pixels=pixels,
         identity=identity,
         n_frames=_number(walk.values, "NumberOfFrames", 1),
+        sop_instance=_released_uid(instance, walk),
     )
+
+
+def _released_uid(original: str, walk: Walk) -> str:
+    if "retain_uids" in walk.policy.profile.options:
+        if len(original) > 64 or original.strip(
+            "0123456789."
+        ):  # the walk drops it: such a UID may say anything
+            raise Refused("malformed")
+        return original
+    return dicom_uid(walk.pseudonyms.uid(original))
 
 
 def _plain(dataset: part10.Dataset) -> tuple[bytes | mmap, int, int, Found | None]:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from curation.deid.actions import vocabulary
-from curation.deid.explicit import element
+from curation.deid.explicit import element, elements_of
 from curation.deid.policy import Act, Policy, read_rows
-from curation.part10 import LONG_VRS
 
 MIN_WORD = 4
 _SPLIT = re.compile(rb"[\^=\\ ,;:/()\0]+")
@@ -113,17 +112,8 @@ def drop_naming(header: bytes, words: frozenset[bytes], policy: Policy) -> bytes
 
     Coded strings and equipment keep words of the safe vocabulary: a patient called Philips does not rename a scanner.
     """
-    out, pos = [], 0
-    while pos < len(header):
-        tag = int.from_bytes(header[pos : pos + 2], "little") << 16 | int.from_bytes(
-            header[pos + 2 : pos + 4], "little"
-        )
-        vr = header[pos + 4 : pos + 6]
-        is_long = vr in LONG_VRS
-        start = pos + (12 if is_long else 8)
-        stop = start + int.from_bytes(
-            header[pos + 8 : pos + 12] if is_long else header[pos + 6 : pos + 8], "little"
-        )
+    out = []
+    for tag, vr, pos, start, stop in elements_of(header):
         if vr == b"SQ" and tag not in _OWN:
             out.append(element(tag, vr, _drop_in_items(header[start:stop], words, policy)))
         elif (
@@ -135,7 +125,6 @@ def drop_naming(header: bytes, words: frozenset[bytes], policy: Policy) -> bytes
             out.append(element(tag, vr, b""))
         else:
             out.append(header[pos:stop])
-        pos = stop
     return b"".join(out)
 
 

@@ -1,29 +1,23 @@
 """Policy: a profile and the tables of PS3.15 Annex E, compiled into one decision an attribute, and told in sentences.
 
-What belongs here: reading rules/ and profiles, the precedence of options, decisions, explain(). What does not: carrying
-decisions out (header, text).
+What belongs here: the precedence of options, decisions, explain(). What does not: reading rules/ and profiles (profile),
+carrying decisions out (walk, values, text).
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pydicom._dicom_dict import DicomDictionary
 
-from curation.deid.actions import RULES
+from curation.deid.markers import method
+from curation.deid.profile import Profile, load_profile, read_rows, version_of
 from curation.part10 import LONG_VRS
-from curation.records import ConfigurationError
 
-EDITIONS = ("2026d",)
+__all__ = ["Act", "Decision", "Policy", "Profile", "SopClass", "compile_policy", "load_profile", "read_rows"]
 
 
 class Act(Enum):
@@ -47,7 +41,7 @@ class Act(Enum):
     BIRTH_DATE = "moved by the patient's own offset, and never earlier than 90 years before the study"
     CHARSET = "kept where it is a registered character set"
     CODED = "kept for known coding schemes, with the scheme's own meaning; other codes are removed"
-    BURNED_IN = "kept; YES withholds the object"
+    BURNED_IN = "kept; YES withholds the object unless a pass over its pixels is made"
     MARKER = "written anew"
 
 
@@ -64,26 +58,6 @@ class Decision:
     fact: bool = False
     harvest: str = ""
     log: tuple[str, str] = ("", "")
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """One de-identification profile as written in TOML: edition, options, how compound codes resolve."""
-
-    name: str
-    edition: str
-    options: tuple[str, ...]
-    compound: Mapping[str, str]
-    compound_sequence: Mapping[str, str]
-    attributes: Mapping[str, str]
-    languages: tuple[str, ...]
-
-    @property
-    def dates(self) -> str:
-        """removed, modified or full."""
-        if "retain_longitudinal_modified_dates" in self.options:
-            return "modified"
-        return "full" if "retain_longitudinal_full_dates" in self.options else "removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,78 +91,6 @@ class Policy:
         return sentences(self)
 
 
-@cache
-def read_rows(name: str) -> tuple[dict[str, str], ...]:
-    """The rows of one table of rules/."""
-    with (RULES / name).open(newline="", encoding="utf-8") as file:
-        return tuple(csv.DictReader(file))
-
-
-def load_profile(name_or_path: str) -> Profile:
-    """The profile of that name in rules/profiles, or in the TOML file at that path.
-
-    Raises ConfigurationError where it does not exist, or claims what this release does not do.
-    """
-    path = RULES / "profiles" / f"{name_or_path}.toml"
-    if not re.fullmatch(r"[\w-]+", name_or_path) or not path.exists():
-        path = Path(name_or_path)
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in (RULES / "profiles").glob("*.toml")))
-        raise ConfigurationError(f"Profile {name_or_path!r} is neither one of {known} nor a TOML file.")
-    try:
-        book = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _profile(path, book)
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(
-            f"{path}: not a profile ({error}). Compare rules/profiles/research.toml."
-        ) from None
-
-
-_PROFILE_KEYS = {"name", "edition", "options", "compound", "compound_sequence", "attributes", "languages"}
-_CODES = ("X", "Z", "D", "C", "U", "K")
-
-
-def _profile(path: Path, book: dict[str, Any]) -> Profile:
-    unknown = set(book) - _PROFILE_KEYS
-    if unknown:
-        raise ConfigurationError(
-            f"{path}: unknown keys {sorted(unknown)}; known are {sorted(_PROFILE_KEYS)}."
-        )
-    if book["edition"] not in EDITIONS:
-        raise ConfigurationError(
-            f"{path}: edition {book['edition']!r}, but rules/ has {', '.join(EDITIONS)}."
-        )
-    available = {row["option"]: row for row in read_rows("options.csv")}
-    for option in book["options"]:
-        if option not in available:
-            raise ConfigurationError(f"{path}: no option {option!r}; options are {', '.join(available)}.")
-        if available[option]["available"] != "yes":
-            raise ConfigurationError(
-                f"{path}: option {option!r} is not done by this release ({available[option]['why']})."
-            )
-    if {"retain_longitudinal_modified_dates", "retain_longitudinal_full_dates"} <= set(book["options"]):
-        raise ConfigurationError(f"{path}: modified and full dates exclude each other; name one.")
-    attributes = dict(book.get("attributes", {}))
-    keywords = {entry[4] for entry in DicomDictionary.values()}
-    for keyword, code in attributes.items():
-        if keyword not in keywords and keyword not in _NEWER:
-            raise ConfigurationError(f"{path}: {keyword!r} is no DICOM keyword.")
-        if code not in _CODES:
-            raise ConfigurationError(f"{path}: {keyword} = {code!r}; codes are {', '.join(_CODES)}.")
-    return Profile(
-        name=str(book["name"]),
-        edition=book["edition"],
-        options=tuple(book["options"]),
-        compound=dict(book["compound"]),
-        compound_sequence=dict(book["compound_sequence"]),
-        attributes=attributes,
-        languages=tuple(book.get("languages", ["en"])),
-    )
-
-
-_NEWER = frozenset({"EthnicGroups"})  # in the standard, not yet in the dictionary: always removed
-
-
 def compile_policy(profile: Profile) -> Policy:
     """One decision for each registered attribute, by VR and tag; every other element has none and is removed."""
     table = {row["tag"]: row for row in read_rows(f"ps315_{profile.edition}.csv")}
@@ -219,9 +121,9 @@ def compile_policy(profile: Profile) -> Policy:
         )
         for row in read_rows("classes.csv")
     }
-    version = _version(profile)
+    version = version_of(profile)
     walk = {vr: (vr in LONG_VRS, {t: _short(d, vr) for t, d in rules.items()}) for vr, rules in by_vr.items()}
-    return Policy(version, profile, tuple(decisions), by_vr, walk, classes, _method(profile, version))
+    return Policy(version, profile, tuple(decisions), by_vr, walk, classes, method(profile, version))
 
 
 def _short(decision: Decision, vr: bytes) -> Decision | Act | int:
@@ -271,7 +173,6 @@ _SPECIAL = {
     "LongCodeValue": (Act.CODED, "C"),
     "URNCodeValue": (Act.CODED, "X"),
 }
-_ALWAYS_UID = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})
 
 
 def _decide(
@@ -359,45 +260,7 @@ def _default(vr: str, action: str, profile: Profile) -> tuple[Act, str, str]:
     if action == "AGE":
         keeps = "retain_patient_characteristics" in profile.options
         return (Act.AGE, "C", basis) if keeps else (Act.DROP, "X", basis)
+    if action == "U" and "retain_uids" in profile.options:
+        return Act.PLAIN, "K", basis
     act = _DEFAULTS[action]
     return act, action if action in ("X", "U", "C") else "K", basis
-
-
-def _version(profile: Profile) -> str:
-    """Name of profile, edition and a hash over profile and rules: a changed rule is another policy."""
-    content = hashlib.sha256(repr(profile).encode())
-    for path in sorted([*RULES.glob("*.csv"), *RULES.glob("*.toml")]):
-        content.update(path.name.encode() + b"\0" + path.read_bytes())
-    return f"{profile.name}-{profile.edition}-{content.hexdigest()[:12]}"
-
-
-def _method(profile: Profile, version: str) -> bytes:
-    """The elements (0012,0062) to (0012,0064) that every released object carries (PS3.15 E.1.1, CID 7050)."""
-    from curation.deid.explicit import element
-
-    rows = {row["option"]: row for row in read_rows("options.csv")}
-    codes = [("113100", "Basic Application Confidentiality Profile")]
-    codes += [(rows[o]["code"], rows[o]["meaning"]) for o in profile.options]
-    items = b"".join(_item(code_item(code, "DCM", meaning)) for code, meaning in sorted(codes))
-    return b"".join(
-        (
-            element(0x00120062, b"CS", b"YES"),
-            element(0x00120063, b"LO", f"rwid {version}".encode()[:64]),
-            element(0x00120064, b"SQ", items),
-        )
-    )
-
-
-def _item(content: bytes) -> bytes:
-    return b"\xfe\xff\x00\xe0" + len(content).to_bytes(4, "little") + content
-
-
-def code_item(code: str, scheme: str, meaning: str) -> bytes:
-    """The elements of one coded entry (PS3.3 8.8)."""
-    from curation.deid.explicit import element
-
-    return (
-        element(0x00080100, b"SH", code.encode())
-        + element(0x00080102, b"SH", scheme.encode())
-        + element(0x00080104, b"LO", meaning.encode()[:64])
-    )

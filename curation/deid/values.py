@@ -185,11 +185,11 @@ def charset(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: 
 
 
 def burned_in(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
-    """NO stays, YES withholds the object."""
-    plain = raw.strip(b" \0")
-    if plain.upper() == b"YES":
+    """NO stays. YES withholds the object, unless the policy has its pixels cleaned: then YES stays for who does that."""
+    plain = raw.strip(b" \0").upper()
+    if plain == b"YES" and "clean_pixel_data" not in walk.policy.profile.options:
         raise Refused("identity_suspected")
-    return element(tag, vr, b"NO") if plain == b"NO" else b""
+    return element(tag, vr, plain) if plain in (b"NO", b"YES") else b""
 
 
 def nothing(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
