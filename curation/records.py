@@ -30,6 +30,8 @@ REASONS: Mapping[str, str] = {
     "too_large": "Larger than the limit set for one file, or it asks for more memory than its size allows.",
     "unsupported_syntax": "A transfer syntax this release does not read.",
     "unsupported_class": "A SOP class this release does not release.",
+    "directory": "A DICOMDIR: the directory of a medium, with names and file names, and no object.",
+    "document": "A document inside a DICOM object: its text may become a report, the object is not released.",
     "pixel_mismatch": "The pixel data do not fit rows, columns, samples, bits and frames.",
     "decoder_failed": "The pixel decoder refused the data, or broke.",
     "timeout": "Took longer than the deadline for one file.",

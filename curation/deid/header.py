@@ -12,10 +12,12 @@ from mmap import mmap
 from uuid import UUID
 
 from curation import part10
+from curation.deid.aside import put_back
 from curation.deid.explicit import to_explicit
 from curation.deid.identity import Identity, decode, drop_naming
 from curation.deid.policy import Policy
 from curation.deid.pseudonyms import Pseudonyms, dicom_uid
+from curation.deid.structured import Around
 from curation.deid.walk import Facts, Found, Named, Walk, look_ahead, text_of
 from curation.part10 import UNDEFINED, Budget, Pixels, Source, short_of
 from curation.records import Refused
@@ -69,30 +71,44 @@ def clean_header(data: Source, policy: Policy, pseudonyms: Pseudonyms, site: str
     if pixels is None and needs:
         raise Refused("truncated")
     named = walk.named()
+    identity = _identity(facts, walk, named)
+    if walk.aside:
+        around = Around(policy, pseudonyms, identity, walk.patient_id, walk.days, walk.codecs, named[2])
+        header, put, log = put_back(header, walk.aside, around)
+        walk.loose += put
+        walk.log += log
     if walk.names_somebody(named[2]):
         header = drop_naming(header, named[2], policy)
-    return _clean(header, dataset, facts, walk, pixels, named)
+    return _clean(header, dataset, facts, walk, pixels, identity)
 
 
-def _clean(
-    header: bytes, dataset: part10.Dataset, facts: Facts, walk: Walk, pixels: Pixels | None, named: Named
-) -> Clean:
-    study, series, instance, accession = (text_of(walk.values.get(name, b"")) for name in _IDS)
-    if not (study and series and instance):
-        raise Refused("malformed")
+def _identity(facts: Facts, walk: Walk, named: Named) -> Identity:
     names, other, _ = named
-    identity = Identity(
+    return Identity(
         site=walk.site,
         patient_id=text_of(facts.patient_id),
         issuer=text_of(facts.issuer),
         names=names,
         birth_date=text_of(facts.birth_date),
         sex=text_of(facts.sex),
-        accession=accession,
-        study_uid=study,
+        accession=text_of(walk.values.get("AccessionNumber", b"")),
+        study_uid=text_of(walk.values.get("StudyInstanceUID", b"")),
         other=other,
         patient_name=decode(facts.name.strip(b" \0"), walk.codecs) or "",
     )
+
+
+def _clean(
+    header: bytes,
+    dataset: part10.Dataset,
+    facts: Facts,
+    walk: Walk,
+    pixels: Pixels | None,
+    identity: Identity,
+) -> Clean:
+    study, series, instance, accession = (text_of(walk.values.get(name, b"")) for name in _IDS)
+    if not (study and series and instance):
+        raise Refused("malformed")
     uid = walk.pseudonyms.uid
     return Clean(
         header=header,
@@ -156,8 +172,12 @@ def _check_class(facts: Facts, policy: Policy) -> None:
     if not facts.sop_class:
         raise Refused("malformed")
     known = policy.classes.get(facts.sop_class.decode("latin-1"))
+    if known is not None and known.road == "report":
+        raise Refused("document")
     if known is None or not known.is_released:
         raise Refused("unsupported_class")
+    if known.road == "content" and "clean_structured_content" not in policy.profile.options:
+        raise Refused("unsupported_class")  # without its content a report is none
     if not facts.patient_id.strip(b" \0"):
         raise Refused("no_patient")
 

@@ -68,6 +68,8 @@ class SopClass:
     is_released: bool
     needs_pixels: bool
     why: str
+    road: str = ""
+    """frames, attributes, content, graphics, waveform; report where its text becomes a report; "" where nothing is done."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def compile_policy(profile: Profile) -> Policy:
             by_vr[vr][tag] = decision
     classes = {
         row["sop_class"]: SopClass(
-            row["name"], row["status"] == "released", row["needs"] == "pixels", row["why"]
+            row["name"], row["status"] == "released", row["needs"] == "pixels", row["why"], row["road"]
         )
         for row in read_rows("classes.csv")
     }

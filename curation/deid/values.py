@@ -28,6 +28,11 @@ TIME = b"0123456789.:-\\ \0"
 _REGISTERED_UIDS = frozenset(uid.encode() for uid in UID_dictionary)
 
 
+def is_registered(uid: bytes) -> bool:
+    """Whether the standard itself gives this UID a meaning."""
+    return uid in _REGISTERED_UIDS
+
+
 def keep(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """As it is."""
     return b"" if len(raw) & 1 else element(tag, vr, raw)

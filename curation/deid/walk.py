@@ -14,10 +14,13 @@ from uuid import UUID
 
 from curation import part10
 from curation.deid import codes, values
+from curation.deid.aside import ASIDE
 from curation.deid.explicit import element
 from curation.deid.identity import codecs_of, harvest, naming_words
 from curation.deid.policy import Act, Decision, Policy
 from curation.deid.pseudonyms import Pseudonyms
+from curation.deid.structured import harvest as harvest_content
+from curation.deid.tree import Item, read_items
 from curation.part10 import UNDEFINED, Budget, short_of
 from curation.records import Refused
 
@@ -85,7 +88,7 @@ def look_ahead(data: bytes | mmap, pos: int, end: int, policy: Policy) -> Facts:
         group, number, vr, length = _HEAD(data, pos)
         tag = group << 16 | number
         if group == 0x0004:  # a DICOMDIR: names and file names, and no object
-            raise Refused("unsupported_class")
+            raise Refused("directory")
         if tag > _LAST_FACT:
             break
         stretch = stretches.get(tag)
@@ -201,6 +204,7 @@ class Walk:
         self.used: list[_Stretch] = []
         self.loose: list[bytes] = []
         self.pixels: Found | None = None
+        self.aside: dict[int, list[Item]] = {}
         self.memo = policy.memo
         if len(self.memo) > _MEMO_ENTRIES:
             self.memo.clear()
@@ -272,7 +276,7 @@ class Walk:
             self.loose.append(chunk)
             if steps is not None:
                 known = dict(list(self.values.items())[n_values:]) if len(self.values) > n_values else {}
-                may_repeat = pos - at < _STRETCH_BYTES
+                may_repeat = pos - at < _STRETCH_BYTES and tag not in ASIDE
                 raw = data[at:pos] if may_repeat else b""
                 steps.append(_Step(tag, raw, chunk, self.log[n_log:], self.seen[n_seen:], known, may_repeat))
         while mark < _PIXEL_GROUP:
@@ -316,6 +320,8 @@ class Walk:
         if entry is None:
             raise Refused("malformed")
         is_long, rules = entry
+        if tag in ASIDE and vr == b"SQ":
+            return self.set_aside(tag, pos, end)
         start = pos + 8
         if is_long:
             if length:
@@ -345,6 +351,18 @@ class Walk:
         self.log += hit[1]
         self.seen += hit[2]
         return hit[0], stop
+
+    def set_aside(self, tag: int, pos: int, end: int) -> tuple[bytes, int]:
+        """A sequence that is cleaned when all is known of the person: what it names is noted, its place is written."""
+        _, _, start, length = part10.explicit_header(self.data, pos, end)
+        items, stop = read_items(self.data, start, length, end, self.budget)
+        self.seen += harvest_content(items)
+        rule = self.policy.by_vr[b"SQ"][tag]
+        if rule.act is not Act.SEQUENCE:
+            self.log.append(rule.log)
+            return b"", stop
+        self.aside[tag] = items
+        return element(tag, b"SQ", b""), stop
 
     def elements(self, pos: int, end: int, depth: int, *, is_open: bool) -> tuple[bytes | None, int]:
         """The elements of an item, up to end or its delimiter (is_open); None for an item that may not stay.

@@ -55,7 +55,7 @@ def test_the_method_is_written() -> None:
     assert ds.PatientIdentityRemoved == "YES"
     assert ds.DeidentificationMethod.startswith("rwid research-2026d-")
     codes = {item.CodeValue for item in ds.DeidentificationMethodCodeSequence}
-    assert codes == {"113100", "113103", "113105", "113107", "113108", "113109"}
+    assert codes == {"113100", "113103", "113104", "113105", "113107", "113108", "113109"}
     assert ds.LongitudinalTemporalInformationModified == "MODIFIED"
     assert "BurnedInAnnotation" not in ds and "RecognizableVisualFeatures" not in ds
 
@@ -195,12 +195,9 @@ def test_burned_in_annotation_is_believed_when_it_confesses() -> None:
 
 
 def test_classes_that_are_not_understood_are_withheld() -> None:
-    for sop_class in (
-        "1.2.840.10008.5.1.4.1.1.88.11",
-        "1.2.840.10008.5.1.4.1.1.104.1",
-        "1.3.12.2.1107.5.9.1",
-    ):
+    for sop_class in ("1.2.840.10008.5.1.4.1.1.66", "1.3.12.2.1107.5.9.1"):
         assert reason(ct(SOPClassUID=sop_class)) == "unsupported_class"
+    assert reason(ct(SOPClassUID="1.2.840.10008.5.1.4.1.1.104.1")) == "document"
 
 
 def test_an_object_without_patient_or_uids_is_refused() -> None:
@@ -237,7 +234,7 @@ def test_a_second_pass_is_possible_and_claims_the_same() -> None:
     again.PixelData = ct().PixelData
     again["PixelData"].VR = "OW"
     second = read(clean(to_bytes(again)))
-    assert len(second.DeidentificationMethodCodeSequence) == 6
+    assert len(second.DeidentificationMethodCodeSequence) == 7
     assert second.SOPInstanceUID != again.SOPInstanceUID
 
 

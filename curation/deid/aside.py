@@ -1,0 +1,35 @@
+"""Sequences that are cleaned as a whole, once the walk has met all that the object says of the person.
+
+What belongs here: which sequences, and who cleans them. What does not: how (structured, graphics).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from curation.deid.graphics import ANNOTATIONS, LAYERS, Graphics
+from curation.deid.structured import CONTENT, Around, clean_content, clean_items
+from curation.deid.tree import Item, splice, write_items
+
+CONTEXT = 0x00400555
+ASIDE = frozenset({CONTENT, CONTEXT, ANNOTATIONS, LAYERS})
+"""Top-level sequences of content items and of graphics."""
+
+
+def put_back(
+    header: bytes, aside: Mapping[int, list[Item]], around: Around
+) -> tuple[bytes, list[bytes], list[tuple[str, str]]]:
+    """The header with these sequences cleaned and put where they stood; what was put there; the actions for the log."""
+    made: dict[int, bytes] = {}
+    log: list[tuple[str, str]] = []
+    graphics = Graphics(around)
+    for tag, items in sorted(aside.items()):
+        if tag == ANNOTATIONS:
+            clean = graphics.annotations(items)
+        elif tag == LAYERS:
+            clean = graphics.layers(items)
+        else:
+            clean, actions = (clean_content if tag == CONTENT else clean_items)(items, around)
+            log += actions
+        made[tag] = write_items(clean)
+    return splice(header, made), list(made.values()), [*log, *dict.fromkeys(graphics.cleaner.log)]
