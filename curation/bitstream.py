@@ -24,6 +24,7 @@ from curation.records import Refused
 _LOSSY_SOF = (0xC0, 0xC1, 0xC2)
 _JPEG_END = b"\xff\xd9"
 _J2K_START = b"\xff\x4f\xff\x51"
+_JP2_START = b"\x00\x00\x00\x0c"
 _COLOR = ("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -65,7 +66,15 @@ class Announced:
 
 
 def iter_bitstreams(data: Source, offset: int, length: int, layout: Layout) -> Iterator[bytes]:
-    """The compressed frames of encapsulated pixel data, in order (PS3.5 A.4).
+    """The compressed frames of encapsulated pixel data, in order. Raises Refused as `locate_bitstreams` does."""
+    for group in locate_bitstreams(data, offset, length, layout):
+        yield join_fragments(data, group)
+
+
+def locate_bitstreams(
+    data: Source, offset: int, length: int, layout: Layout
+) -> list[Sequence[tuple[int, int]]]:
+    """For each frame of encapsulated pixel data, offset and length of its fragments (PS3.5 A.4).
 
     By one fragment a frame (which an extended offset table demands), else by the basic offset table, else by the
     start markers of the bitstreams. Raises Refused("pixel_mismatch") where they do not give the frames stated.
@@ -82,8 +91,12 @@ def iter_bitstreams(data: Source, offset: int, length: int, layout: Layout) -> I
         groups = _grouped(_starts_by_table(table, items) or _starts_by_marker(data, items), items)
     if len(groups) != layout.n_frames:
         raise Refused("pixel_mismatch")
-    for group in groups:
-        yield b"".join(bytes(data[start : start + size]) for start, size in group)
+    return groups
+
+
+def join_fragments(data: Source, group: Sequence[tuple[int, int]]) -> bytes:
+    """One compressed frame out of its fragments."""
+    return b"".join(bytes(data[start : start + size]) for start, size in group)
 
 
 def _starts_by_table(table: bytes, items: Sequence[tuple[int, int]]) -> list[int]:
@@ -99,7 +112,7 @@ def _starts_by_table(table: bytes, items: Sequence[tuple[int, int]]) -> list[int
 
 def _starts_by_marker(data: Source, items: Sequence[tuple[int, int]]) -> list[int]:
     heads = [bytes(data[start : start + min(size, 4)]) for start, size in items]
-    return [i for i, h in enumerate(heads) if h[:3] == b"\xff\xd8\xff" or h == _J2K_START]
+    return [i for i, h in enumerate(heads) if h[:3] == b"\xff\xd8\xff" or h in (_J2K_START, _JP2_START)]
 
 
 def _grouped(starts: list[int], items: Sequence[tuple[int, int]]) -> list[Sequence[tuple[int, int]]]:
@@ -272,9 +285,9 @@ def keep_jpeg(stream: bytes, original: bytes, photometric: str) -> bytes:
     according to the original's segments, else to the photometric interpretation. The entropy-coded data stay.
     """
     sof = _read_sof(stream)
-    if sof.samples != 3 or _adobe_transform(stream) is not None:
+    if sof.samples != 3 or adobe_transform(stream) is not None:
         return stream
-    transform = _adobe_transform(original)
+    transform = adobe_transform(original)
     if transform is None:
         is_ycc = b"JFIF\0" in original[:64] or photometric in _COLOR
         transform = 1 if is_ycc else 0
@@ -282,7 +295,8 @@ def keep_jpeg(stream: bytes, original: bytes, photometric: str) -> bytes:
     return stream[:2] + segment + stream[2:]
 
 
-def _adobe_transform(stream: bytes) -> int | None:
+def adobe_transform(stream: bytes) -> int | None:
+    """The colour transform that Adobe's segment of a JPEG states (T.872 6.5.3), None where there is none."""
     pos = 2
     while pos + 4 <= len(stream) and stream[pos] == 0xFF and stream[pos + 1] not in (0xD9, 0xDA):
         size = int.from_bytes(stream[pos + 2 : pos + 4], "big")

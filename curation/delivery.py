@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from curation.deid.verify_lake import Verified, verify_delivery, write_verified
 from curation.engine import Outcome, map_items
 from curation.gather import Gathered, Gatherer
 from curation.lake import Lake, Part
@@ -32,11 +33,22 @@ from curation.restricted import (
     write_known_studies,
 )
 from curation.settings import Settings, load_key, open_home
-from curation.site import NAME, find_site
+from curation.site import NAME, Site, find_site
 from curation.source import Item
 from curation.sources import SOURCES
 from curation.sources.archive import sweep
-from curation.steps import Stamp, make_context, take_instance, take_report
+from curation.steps import (
+    Planned,
+    Stamp,
+    look_at_series,
+    make_context,
+    take_instance,
+    take_planned,
+    take_report,
+)
+
+SERIES_DEADLINE_FILES = 10
+"""A series that is looked at whole has the deadline of that many files."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the step's name, items done and items in all."""
@@ -59,6 +71,10 @@ class Curated:
     """Arrivals by kind."""
     bytes: int
     seconds: float
+    residuals: int
+    """What the second look found that ought not to be there; more than none is never published."""
+    verify_seconds: float
+    """Of `seconds`, those of the second look."""
 
 
 def code_version() -> str:
@@ -109,7 +125,8 @@ def curate(settings: Settings, name: str, progress: Progress | None = None) -> C
     delivery = read_delivery(places, name)
     site = find_site(places, delivery.site)
     stamp = Stamp(delivery.site, delivery.delivery, code_version())
-    setup = (load_key(settings), site.profile or settings.profile, stamp, settings.max_file_mib << 20)
+    profile = site.profile or settings.profile
+    setup = (load_key(settings), profile, stamp, settings.max_file_mib << 20, site)
     context = make_context(*setup)
     keep_to_one_key(places, context.pseudonyms.key_id)
     spool = places.restricted / "spool" / f"{name}-{os.getpid()}"
@@ -122,8 +139,10 @@ def curate(settings: Settings, name: str, progress: Progress | None = None) -> C
     finally:
         sweep(spool)
     _remember(settings, gathered)
-    part_list = Lake(places.lake).stage(name, gathered.parts)
-    return _counted(delivery, part_list, gathered, time.monotonic() - started)
+    lake = Lake(places.lake)
+    verified = verify_delivery(settings, name, delivery.site, gathered.parts, progress)
+    part_list = lake.stage(name, {**gathered.parts, **write_verified(lake, verified)})
+    return _counted(delivery, part_list, gathered, verified, time.monotonic() - started)
 
 
 def _arrived(delivery: Delivery, spool: Path, progress: Progress | None) -> list[Item]:
@@ -140,7 +159,7 @@ def _arrived(delivery: Delivery, spool: Path, progress: Progress | None) -> list
     return items
 
 
-Setup = tuple[bytes, str, Stamp, int]
+Setup = tuple[bytes, str, Stamp, int, Site]
 """What make_context needs, in its order: all that is sent to a worker."""
 
 
@@ -151,6 +170,34 @@ def _walk_instances(gatherer: Gatherer, settings: Settings, setup: Setup, progre
         gatherer.add_instance(position, outcome)
         if progress:
             progress("images", done, len(items))
+    planned = list(_look_at_series(gatherer, settings, setup, progress))
+    outcomes = _map(take_planned, (item for _, item in planned), settings, setup)
+    for done, ((position, _), outcome) in enumerate(zip(planned, outcomes, strict=True), start=1):
+        gatherer.add_planned(position, outcome)
+        if progress:
+            progress("looked-at images", done, len(planned))
+
+
+def _look_at_series(
+    gatherer: Gatherer, settings: Settings, setup: Setup, progress: Progress | None
+) -> Iterator[tuple[int, Planned]]:
+    """Position and plan of every deferred file, in order of arrival; a series that cannot be looked at is refused whole."""
+    groups = gatherer.deferred_series()
+    files = [[gatherer.file(position) for position in group] for group in groups]
+    # one worker sees a series whole, so it has the time of several files
+    deadline_s = settings.file_deadline_s * SERIES_DEADLINE_FILES
+    found: list[tuple[int, Planned]] = []
+    outcomes = _map(look_at_series, files, settings, setup, deadline_s)
+    for done, (group, paths, outcome) in enumerate(zip(groups, files, outcomes, strict=True), start=1):
+        plans = outcome.value or [outcome.refused or "internal_fault"] * len(group)
+        for position, path, plan in zip(group, paths, plans, strict=True):
+            if isinstance(plan, str):
+                gatherer.refuse(position, "pixels", plan)
+            else:
+                found.append((position, Planned(path, plan)))
+        if progress:
+            progress("series", done, len(groups))
+    yield from sorted(found, key=lambda pair: pair[0])
 
 
 def _walk_reports(gatherer: Gatherer, settings: Settings, setup: Setup, progress: Progress | None) -> None:
@@ -163,13 +210,17 @@ def _walk_reports(gatherer: Gatherer, settings: Settings, setup: Setup, progress
 
 
 def _map(
-    step: Callable[[Any, Any], Any], items: Iterable[Any], settings: Settings, setup: Setup
+    step: Callable[[Any, Any], Any],
+    items: Iterable[Any],
+    settings: Settings,
+    setup: Setup,
+    deadline_s: float | None = None,
 ) -> Iterator[Outcome]:
     return map_items(
         step,
         items,
         workers=settings.n_workers,
-        deadline_s=settings.file_deadline_s,
+        deadline_s=deadline_s or settings.file_deadline_s,
         memory_mib=settings.worker_memory_mib,
         initializer=make_context,
         initargs=setup,
@@ -187,7 +238,9 @@ def _remember(settings: Settings, gathered: Gathered) -> None:
     write_known_studies(settings.places, stamp.delivery, gathered.known_studies)
 
 
-def _counted(delivery: Delivery, part_list: str, gathered: Gathered, seconds: float) -> Curated:
+def _counted(
+    delivery: Delivery, part_list: str, gathered: Gathered, verified: Verified, seconds: float
+) -> Curated:
     became = Counter(gathered.became)
     reasons = Counter(reason for reason in gathered.reasons if reason)
     return Curated(
@@ -203,6 +256,8 @@ def _counted(delivery: Delivery, part_list: str, gathered: Gathered, seconds: fl
         arrival_counts=dict(sorted(Counter(item.kind for item in gathered.items).items())),
         bytes=sum(item.bytes for item in gathered.items),
         seconds=seconds,
+        residuals=verified.n_found,
+        verify_seconds=verified.seconds,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from curation.part10 import (
 from curation.records import Refused
 
 if TYPE_CHECKING:
+    from curation.deid.cut import Cut
     from curation.deid.header import Clean
 
 MAX_FRAME_BYTES = 512 << 20
@@ -42,7 +43,8 @@ HEADROOM = (
     4  # a reduced HTJ2K image over- and undershoots: its values need a quarter of the type's range as room
 )
 _MARK = b"rwid range and checksum "
-_FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
+FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
+"""Kinds of values of float pixel data, by keyword."""
 _WANTED = {
     0x00280002: "samples", 0x00280004: "photometric", 0x00280006: "planar", 0x00280008: "n_frames",
     0x00280010: "rows", 0x00280011: "columns", 0x00280100: "bits_allocated", 0x00280101: "bits_stored",
@@ -202,35 +204,71 @@ def _block_means(values: NDArray[Any], reduce: int) -> NDArray[Any]:
     return means
 
 
-def iter_payloads(
-    data: Source, clean: Clean, *, blank: Callable[[NDArray[Any]], NDArray[Any]] | None = None
-) -> Iterator[Payload]:
+def iter_payloads(data: Source, clean: Clean, *, cut: Cut | None = None) -> Iterator[Payload]:
     """All frames of one object, one at a time, so that memory stays bounded by a frame.
 
-    `blank` takes and gives stored values, for burned-in regions; a JPEG is then stored as HTJ2K. Raises Refused:
-    pixel_mismatch, too_large, decoder_failed, unsupported_syntax; dimensions are compared before any decoder runs.
+    `cut` says what of each frame is blanked; a DCT JPEG stays one, blanked among its blocks. Raises Refused: pixel_mismatch,
+    too_large, decoder_failed, unsupported_syntax; dimensions are compared before any decoder runs.
     """
     pixels = clean.pixels
     if pixels is None:
         return
-    layout = read_layout(clean.header, _FLOATS.get(pixels.keyword))
+    layout = read_layout(clean.header, FLOATS.get(pixels.keyword))
     source: Source = open_dataset(data).data if clean.transfer_syntax == DEFLATED_LITTLE else data
     if pixels.offset + pixels.length > len(source):
         raise Refused("truncated")
     if not pixels.is_encapsulated:
-        for values in _native_frames(source, clean, layout):
-            yield encode(blank(values) if blank else values)
+        for index in range(layout.n_frames):
+            values = _native_frame(source, clean, layout, index)
+            yield encode(cut(values, index) if cut else values)
         return
     if clean.transfer_syntax not in ENCAPSULATED:
         raise Refused("unsupported_syntax")
-    for stream in bitstream.iter_bitstreams(source, pixels.offset, pixels.length, layout):
-        if blank is None and clean.transfer_syntax in JPEG and not layout.is_signed:
-            announced = bitstream.check_announced(stream, clean.transfer_syntax, layout)
-            if bitstream.is_lossy_jpeg(announced):
-                yield _keep_jpeg(stream, clean.transfer_syntax, layout)
-                continue
+    streams = bitstream.iter_bitstreams(source, pixels.offset, pixels.length, layout)
+    for index, stream in enumerate(streams):
+        kept = _jpeg_to_keep(stream, index, clean.transfer_syntax, layout, cut)
+        if kept is not None:
+            yield _keep_jpeg(kept, clean.transfer_syntax, layout)
+            continue
         values = bitstream.decode_bitstream(stream, clean.transfer_syntax, layout)
-        yield encode(blank(values) if blank else values)
+        yield encode(cut(values, index) if cut else values)
+
+
+def read_frame(data: Source, clean: Clean, index: int) -> NDArray[Any]:
+    """Stored values of one frame, [rows, columns] or [rows, columns, samples]. Raises Refused as `iter_payloads` does."""
+    pixels = clean.pixels
+    if pixels is None:
+        raise Refused("pixel_mismatch")
+    layout = read_layout(clean.header, FLOATS.get(pixels.keyword))
+    if not 0 <= index < layout.n_frames:
+        raise IndexError(index)
+    source: Source = open_dataset(data).data if clean.transfer_syntax == DEFLATED_LITTLE else data
+    if pixels.offset + pixels.length > len(source):
+        raise Refused("truncated")
+    if not pixels.is_encapsulated:
+        return _native_frame(source, clean, layout, index)
+    if clean.transfer_syntax not in ENCAPSULATED:
+        raise Refused("unsupported_syntax")
+    group = bitstream.locate_bitstreams(source, pixels.offset, pixels.length, layout)[index]
+    return bitstream.decode_bitstream(bitstream.join_fragments(source, group), clean.transfer_syntax, layout)
+
+
+def _jpeg_to_keep(
+    stream: bytes, index: int, transfer_syntax: str, layout: Layout, cut: Cut | None
+) -> bytes | None:
+    """A DCT JPEG as it stays one, blanked where asked for; None for everything that is decoded and encoded again."""
+    from curation.deid.redact import JPEG_DCT, Redactor
+
+    if transfer_syntax not in JPEG or layout.is_signed:
+        return None
+    if not bitstream.is_lossy_jpeg(bitstream.check_announced(stream, transfer_syntax, layout)):
+        return None
+    if cut is None:
+        return stream
+    if transfer_syntax not in JPEG_DCT:
+        return None
+    redactor = Redactor(cut, layout, transfer_syntax, stream)
+    return redactor.frame(stream, index) if redactor.is_dct else None
 
 
 def _keep_jpeg(stream: bytes, transfer_syntax: str, layout: Layout) -> Payload:
@@ -311,8 +349,8 @@ def _read_photometric(header: bytes) -> str:
     return ""
 
 
-def _native_frames(data: Source, clean: Clean, layout: Layout) -> Iterator[NDArray[Any]]:
-    """Stored values of native pixel data, frame by frame, straight from the buffer."""
+def _native_frame(data: Source, clean: Clean, layout: Layout, index: int) -> NDArray[Any]:
+    """Stored values of one frame of native pixel data, straight from the buffer."""
     pixels = clean.pixels
     assert pixels is not None
     stored_samples = 2 if layout.photometric == "YBR_FULL_422" and layout.samples == 3 else layout.samples
@@ -321,26 +359,23 @@ def _native_frames(data: Source, clean: Clean, layout: Layout) -> Iterator[NDArr
         raise Refused("pixel_mismatch")
     # 8-bit values in big-endian words stand in swapped pairs
     is_swapped = pixels.is_big_endian and pixels.vr == "OW" and layout.bits_allocated == 8
-    for index in range(layout.n_frames):
-        first, last = index * n_values * layout.bits_allocated, (index + 1) * n_values * layout.bits_allocated
-        start, end = first // 8, ceil(last / 8)
-        if is_swapped:
-            start, end = start // 2 * 2, min(ceil(end / 2) * 2, len(data) - pixels.offset)
-        raw = np.frombuffer(data[pixels.offset + start : pixels.offset + end], dtype=np.uint8)
-        if is_swapped:
-            raw = (
-                raw[: raw.size // 2 * 2].reshape(-1, 2)[:, ::-1].reshape(-1)[first // 8 - start :][:n_values]
-            )
-        if layout.bits_allocated == 1:
-            raw = np.unpackbits(raw, bitorder="little")[first - 8 * start :][:n_values]
-        yield _shaped(raw, clean, layout)
+    first, last = index * n_values * layout.bits_allocated, (index + 1) * n_values * layout.bits_allocated
+    start, end = first // 8, ceil(last / 8)
+    if is_swapped:
+        start, end = start // 2 * 2, min(ceil(end / 2) * 2, len(data) - pixels.offset)
+    raw = np.frombuffer(data[pixels.offset + start : pixels.offset + end], dtype=np.uint8)
+    if is_swapped:
+        raw = raw[: raw.size // 2 * 2].reshape(-1, 2)[:, ::-1].reshape(-1)[first // 8 - start :][:n_values]
+    if layout.bits_allocated == 1:
+        raw = np.unpackbits(raw, bitorder="little")[first - 8 * start :][:n_values]
+    return _shaped(raw, clean, layout)
 
 
 def _shaped(raw: NDArray[np.uint8], clean: Clean, layout: Layout) -> NDArray[Any]:
     pixels = clean.pixels
     assert pixels is not None
     order = ">" if pixels.is_big_endian else "<"
-    kind = _FLOATS.get(pixels.keyword, layout.dtype.str[1:])
+    kind = FLOATS.get(pixels.keyword, layout.dtype.str[1:])
     values = np.ascontiguousarray(raw).view(f"{order}{kind}")
     if layout.samples == 3 and layout.photometric == "YBR_FULL_422":
         values = _upsample_422(values, layout)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -21,7 +22,16 @@ from curation.lake import Lake, Part
 from curation.records import DELIVERED, DeidLog, Refusal, to_table
 from curation.restricted import KnownStudy, merge
 from curation.source import Item
-from curation.steps import Context, Stamp, TakenInstance, TakenReport, Withheld, digest_of_file, person_tokens
+from curation.steps import (
+    Context,
+    Deferred,
+    Stamp,
+    TakenInstance,
+    TakenReport,
+    Withheld,
+    digest_of_file,
+    person_tokens,
+)
 
 _BATCH_ROWS = 20_000
 
@@ -108,6 +118,7 @@ class Gatherer:
         self.studies: dict[UUID, KnownStudy] = {}
         self._others = _Others(lake, context.stamp.delivery)
         self._seen: dict[UUID, bytes] = {}
+        self._deferred: dict[UUID, list[int]] = {}
         self._reports = set(self._others.reports)
         self._writers = _Writers(lake)
         for position, item in enumerate(items):
@@ -165,28 +176,58 @@ class Gatherer:
         )
 
     def add_instance(self, position: int, outcome: Outcome) -> None:
-        """Takes what one DICOM file became."""
+        """Takes what one DICOM file became: rows, a reason, or that its series is looked at first."""
+        taken = self._value(position, outcome)
+        if isinstance(taken, Deferred):
+            if reason := self._conflict(taken.instance_id, taken.source_digest):
+                self.refuse(position, "commit", reason)
+                return
+            self._seen[taken.instance_id] = taken.source_digest
+            self._deferred.setdefault(taken.series_id, []).append(position)
+        elif isinstance(taken, TakenInstance):
+            if reason := self._conflict(taken.instance.instance_id, taken.source_digest):
+                self.refuse(position, "commit", reason)
+                return
+            self._seen[taken.instance.instance_id] = taken.source_digest
+            self._add_rows(position, taken)
+
+    def add_planned(self, position: int, outcome: Outcome) -> None:
+        """Takes what a deferred file became, once its series was looked at."""
+        taken = self._value(position, outcome)
+        if isinstance(taken, TakenInstance):
+            self._add_rows(position, taken)
+
+    def deferred_series(self) -> list[list[int]]:
+        """Positions of the deferred files, a list for each series, each object once."""
+        return list(self._deferred.values())
+
+    def file(self, position: int) -> Path:
+        """Where the file of an item lies."""
+        file = self.items[position].file
+        assert file is not None
+        return file
+
+    def _value(self, position: int, outcome: Outcome) -> TakenInstance | Deferred | None:
+        """What one file became, None where it was refused, and the refusal is written."""
         taken = outcome.value
         if outcome.refused or taken is None:
             self.refuse(position, "read", outcome.refused or "internal_fault")
-            return
+            return None
         self.digests[position] = taken.source_digest
         if isinstance(taken, Withheld):
             self.refuse(position, taken.step, taken.reason)
-            return
-        assert isinstance(taken, TakenInstance)
-        if reason := self._conflict(taken):
-            self.refuse(position, "commit", reason)
-            return
-        self._seen[taken.instance.instance_id] = taken.source_digest
+            return None
+        assert isinstance(taken, TakenInstance | Deferred)
+        return taken
+
+    def _add_rows(self, position: int, taken: TakenInstance) -> None:
         self.became[position] = "instance"
         self._writers.add("instances", [taken.instance])
         self._writers.add("frames", taken.frames)
         self._writers.add("deid_log", [taken.log])
         self._learn(taken)
 
-    def _conflict(self, taken: TakenInstance) -> str | None:
-        instance_id, digest = taken.instance.instance_id, taken.source_digest
+    def _conflict(self, instance_id: UUID, digest: bytes) -> str | None:
         known = self._seen.get(instance_id) or self._others.digest(instance_id)
         if known is None:
             return None

@@ -9,23 +9,24 @@ from __future__ import annotations
 import mmap
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from curation import finding, frames
-from curation.deid.header import Identity, clean_header
-from curation.deid.pixels import SOURCE as REGION_SOURCE
-from curation.deid.pixels import Box, blanker, boxes_to_blank
+from curation.deid.cut import cut_of
+from curation.deid.header import Clean, Identity, clean_header
+from curation.deid.members import mapped, plan_files
+from curation.deid.pixels import Look, PixelRules, Plan, Region, load_pixel_rules, triage
 from curation.deid.policy import Policy, compile_policy, load_profile
 from curation.deid.pseudonyms import Pseudonyms
+from curation.deid.sealed import seal
 from curation.deid.text import clean_text
 from curation.instance import describe, to_number
 from curation.linkage import NORM_PROFILE, Tokenizer
-from curation.part10 import NATIVE
 from curation.records import DeidLog, Finding, Frame, Instance, Outcome, PersonToken, Refused, Report
+from curation.site import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Context:
     tokenizer: Tokenizer
     stamp: Stamp
     max_file_bytes: int
+    rules: PixelRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,23 @@ class Withheld:
     source_digest: bytes
     step: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """One DICOM file whose pixels must be looked at together with those of its series."""
+
+    source_digest: bytes
+    instance_id: UUID
+    series_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A file whose pixels were looked at, and what becomes of them."""
+
+    path: Path
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +110,28 @@ class TakenReport:
     log: DeidLog | None
 
 
-def take_instance(context: Context, path: Path) -> TakenInstance | Withheld:
-    """One DICOM file as its rows; Withheld where the data are bad. A bug raises."""
-    with _buffer(path) as data:
+def take_instance(context: Context, path: Path) -> TakenInstance | Withheld | Deferred:
+    """One DICOM file as its rows; Withheld where the data are bad, Deferred where its series must be seen whole. A bug raises."""
+    return _take(context, path, None)
+
+
+def take_planned(context: Context, planned: Planned) -> TakenInstance | Withheld:
+    """One deferred file as its rows, its pixels as planned."""
+    taken = _take(context, planned.path, planned.plan)
+    assert not isinstance(taken, Deferred)
+    return taken
+
+
+def look_at_series(context: Context, paths: Sequence[Path]) -> list[Plan | str]:
+    """The plan for each deferred file of one series, or the reason why it is withheld.
+
+    Plans come back and not rows: a long series' frames would not fit into one answer.
+    """
+    return plan_files(paths, context.policy, context.pseudonyms, context.stamp.site, context.rules)
+
+
+def _take(context: Context, path: Path, plan: Plan | None) -> TakenInstance | Withheld | Deferred:
+    with mapped(path) as data:
         digest = context.pseudonyms.digest(data)
         if len(data) > context.max_file_bytes:
             return Withheld(digest, "read", "too_large")
@@ -101,60 +139,61 @@ def take_instance(context: Context, path: Path) -> TakenInstance | Withheld:
         try:
             clean = clean_header(data, context.policy, context.pseudonyms, context.stamp.site)
             step = "pixels"
-            boxes = boxes_to_blank(clean)
-            blank = blanker(boxes, is_ybr=b"YBR_" in clean.header and clean.transfer_syntax in NATIVE)
-            payloads = list(frames.iter_payloads(data, clean, blank=blank)) if clean.pixels else []
+            decision = plan or triage(clean, context.policy, context.rules)
+            if isinstance(decision, Look):
+                return Deferred(digest, clean.instance_id, clean.series_id)
+            clean = seal(clean, decision, context.policy)
+            payloads = list(_payloads(data, clean, decision))
         except Refused as refusal:
             return Withheld(digest, step, refusal.reason)
         size = len(data)
+    return _taken(context, clean, decision, digest, size, payloads)
+
+
+def _payloads(data: mmap.mmap | bytes, clean: Clean, plan: Plan) -> Iterator[frames.Payload]:
+    if clean.pixels is None:
+        return
+    layout = frames.read_layout(clean.header, frames.FLOATS.get(clean.pixels.keyword))
+    yield from frames.iter_payloads(data, clean, cut=cut_of(plan, layout, clean.transfer_syntax))
+
+
+def _taken(
+    context: Context, clean: Clean, plan: Plan, digest: bytes, size: int, payloads: list[frames.Payload]
+) -> TakenInstance:
     instance = describe(
         clean,
         [p.pixel_sha256 for p in payloads],
-        burned_in_regions=_regions(boxes),
+        burned_in_regions=_regions(plan.regions),
         source_digest=digest,
         bytes=size,
         policy_version=context.policy.version,
         key_id=context.pseudonyms.key_id,
         **_stamp(context),
     )
-    return TakenInstance(
+    log = _log(
+        context,
         digest,
-        instance,
-        _frames(instance, payloads),
-        _log(
-            context,
-            digest,
-            "instance",
-            clean.actions,
-            instance_id=clean.instance_id,
-            study_id=clean.study_id,
-            boxes=boxes,
-        ),
-        clean.identity,
+        "instance",
+        clean.actions,
+        instance_id=clean.instance_id,
+        study_id=clean.study_id,
+        regions=plan.regions,
     )
+    return TakenInstance(digest, instance, _frames(instance, payloads), log, clean.identity)
 
 
-def make_context(key: bytes, profile: str, stamp: Stamp, max_file_bytes: int) -> Context:
+def make_context(
+    key: bytes, profile: str, stamp: Stamp, max_file_bytes: int, site: Site | None = None
+) -> Context:
     """What a worker needs, from what can be sent to it. Raises ConfigurationError where the profile is wrong."""
     policy = compile_policy(load_profile(profile))
-    return Context(policy, Pseudonyms(key), Tokenizer(key), stamp, max_file_bytes)
+    return Context(policy, Pseudonyms(key), Tokenizer(key), stamp, max_file_bytes, load_pixel_rules(site))
 
 
 def digest_of_file(context: Context, path: Path) -> bytes:
     """Keyed digest of a file's bytes."""
-    with _buffer(path) as data:
+    with mapped(path) as data:
         return context.pseudonyms.digest(data)
-
-
-@contextmanager
-def _buffer(path: Path) -> Iterator[mmap.mmap | bytes]:
-    """The file's bytes, mapped: what is not looked at takes no memory."""
-    with path.open("rb") as file:
-        if path.stat().st_size == 0:
-            yield b""
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            yield data
 
 
 def _frames(instance: Instance, payloads: list[frames.Payload]) -> list[Frame]:
@@ -174,8 +213,8 @@ def _frames(instance: Instance, payloads: list[frames.Payload]) -> list[Frame]:
     ]
 
 
-def _regions(boxes: Sequence[Box]) -> list[dict[str, Any]]:
-    return [{**asdict(box), "source": REGION_SOURCE} for box in boxes]
+def _regions(regions: Sequence[Region]) -> list[dict[str, Any]]:
+    return [{**asdict(region.box), "source": region.source} for region in regions]
 
 
 def _stamp(context: Context) -> dict[str, str]:
@@ -191,7 +230,7 @@ def _log(
     instance_id: UUID | None = None,
     report_id: UUID | None = None,
     study_id: UUID | None = None,
-    boxes: Sequence[Box] = (),
+    regions: Sequence[Region] = (),
 ) -> DeidLog:
     return DeidLog(
         source_digest=digest,
@@ -200,7 +239,7 @@ def _log(
         report_id=report_id,
         study_id=study_id,
         actions=[{"tag": tag, "action": action} for tag, action in actions],
-        regions=_regions(boxes),
+        regions=_regions(regions),
         withheld=None,
         policy_version=context.policy.version,
         key_id=context.pseudonyms.key_id,

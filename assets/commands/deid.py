@@ -56,7 +56,7 @@ def deid(
             Pseudonyms(load_key(settings)),
             site,
             workers=settings.n_workers,
-            progress=lambda done, total: bar.items("files", done, total),
+            progress=lambda what, done, total: bar.items(what, done, total),
             deadline_s=settings.file_deadline_s,
             memory_mib=settings.worker_memory_mib,
         )

@@ -22,10 +22,11 @@ from pathlib import Path
 import pydicom
 
 from benchmarks.deid.synthetic import write_series
-from curation.deid.folder import Job, file_meta, take_file
 from curation.deid.header import clean_header
 from curation.deid.policy import compile_policy, load_profile
 from curation.deid.pseudonyms import Pseudonyms
+from curation.deid.release import file_meta
+from curation.deid.take import Job, take_file
 from curation.part10 import EXPLICIT_LITTLE
 
 BLOCK = 20

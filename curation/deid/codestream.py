@@ -6,6 +6,7 @@ are drawn into the pixels.
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 
@@ -20,19 +21,20 @@ _NEXT_JPEG = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _NEXT_LS = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 
 
-def scrub(fragment: bytes, transfer_syntax: str) -> bytes:
+def scrub(fragment: bytes, transfer_syntax: str, *, n_pixels: int = 0) -> bytes:
     """One whole compressed frame without comments, application segments and bytes after its end.
 
     JPEG (T.81) and JPEG-LS (T.87): a JFIF segment loses its thumbnail, Adobe's colour transform and HP's APP8 stay.
     JPEG 2000 (T.800): comments leave the main header and are blanked in tile parts. RLE (PS3.5 G): unused header
-    words are zeroed. Raises Refused: malformed, truncated, unsupported_syntax.
+    words are zeroed, and what follows the last run of a segment leaves; only RLE needs `n_pixels`, rows times columns, to
+    find it. Raises Refused: malformed, truncated, unsupported_syntax.
     """
     if transfer_syntax in part10.JPEG or transfer_syntax in part10.JPEG_LS:
         return _scrub_jpeg(fragment, transfer_syntax in part10.JPEG_LS)
     if transfer_syntax in part10.JPEG_2000:
         return _scrub_j2k(fragment)
     if transfer_syntax == part10.RLE:
-        return _scrub_rle(fragment)
+        return _scrub_rle(fragment, n_pixels)
     raise Refused("unsupported_syntax")
 
 
@@ -183,18 +185,39 @@ def _codestream_box(data: bytes) -> bytes:
     raise Refused("malformed")
 
 
-def _scrub_rle(data: bytes) -> bytes:
-    """The frame with zeroed unused header words. What may follow the last run is left: only decoding finds its end."""
+def _scrub_rle(data: bytes, n_pixels: int) -> bytes:
+    """The frame with nothing between and behind its runs: each segment holds one byte of every pixel (PS3.5 G.2)."""
     if len(data) < 64:
         raise Refused("truncated")
     words = struct.unpack_from("<16L", data)
     count = words[0]
-    offsets = words[1 : 1 + count]
-    if (
-        not 1 <= count <= 15
-        or offsets[0] != 64
-        or list(offsets) != sorted(set(offsets))
-        or offsets[-1] > len(data)
-    ):
+    if not 1 <= count <= 15:
         raise Refused("malformed")
-    return struct.pack("<16L", count, *offsets, *([0] * (15 - count))) + data[64:]
+    offsets = [*words[1 : 1 + count], len(data)]
+    if offsets[0] != 64 or offsets != sorted(set(offsets)):
+        raise Refused("malformed")
+    segments = []
+    for start, stop in itertools.pairwise(offsets):
+        segment = data[start : _end_of_runs(data, start, stop, n_pixels)]
+        segments.append(segment + bytes(len(segment) & 1))
+    begins = itertools.accumulate(map(len, segments[:-1]), initial=64)
+    return struct.pack("<16L", count, *begins, *([0] * (15 - count))) + b"".join(segments)
+
+
+def _end_of_runs(data: bytes, pos: int, stop: int, n_bytes: int) -> int:
+    """Where the runs that make `n_bytes` end (PS3.5 G.3.2)."""
+    while n_bytes > 0:
+        if pos >= stop:
+            raise Refused("truncated" if stop == len(data) else "malformed")
+        control = data[pos]
+        if control < 128:
+            pos += control + 2
+            n_bytes -= control + 1
+        elif control > 128:
+            pos += 2
+            n_bytes -= 257 - control
+        else:  # says nothing
+            pos += 1
+    if n_bytes < 0 or pos > stop:
+        raise Refused("malformed")
+    return pos

@@ -7,7 +7,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from curation.deid.folder import file_meta
+from curation.deid.release import file_meta
 from curation.deid.policy import Act
 from curation.part10 import EXPLICIT_LITTLE
 from curation.records import Refused

@@ -117,11 +117,37 @@ def test_a_jp2_wrapper_is_taken_off() -> None:
     assert np.array_equal(imagecodecs.jpeg2k_decode(found), RAMP)
 
 
-def test_unused_words_of_an_rle_header_are_zeroed() -> None:
-    header = struct.pack("<16L", 1, 64, *([0x6E686F4A] * 14))
-    found = scrub(header + b"\x03abcd", RLE)
-    assert found == struct.pack("<16L", 1, 64, *([0] * 14)) + b"\x03abcd"
-    assert reason(struct.pack("<16L", 2, 64, 10, *([0] * 13)) + b"\x03abcd", RLE) == "malformed"
+def rle(*segments: bytes, words: int = 0) -> bytes:
+    offsets = [64]
+    for part in segments[:-1]:
+        offsets.append(offsets[-1] + len(part))
+    return struct.pack("<16L", len(segments), *offsets, *([words] * (15 - len(segments)))) + b"".join(
+        segments
+    )
+
+
+def test_nothing_stays_in_an_rle_frame_but_its_runs() -> None:
+    first, second = (
+        b"\x03abcd\x00e",
+        b"\xfd\x07\x80\x00\x08",
+    )  # four literals and one; four times 7, nothing, one 8
+    dirty = rle(first + SECRET, second + SECRET, words=0x6E686F4A)
+    found = scrub(dirty, RLE, n_pixels=5)
+    assert found == rle(first + b"\0", second + b"\0")
+    assert scrub(found, RLE, n_pixels=5) == found
+
+
+def test_rle_runs_that_do_not_make_the_pixels_are_refused() -> None:
+    for frame, n_pixels in (
+        (rle(b"\x03abcd"), 5),
+        (rle(b"\x03abcd"), 3),
+        (rle(b"\x03abc"), 4),
+        (struct.pack("<16L", 2, 64, 10, *([0] * 13)) + b"\x03abcd", 4),
+        (struct.pack("<16L", 16, *([64] * 15)), 4),
+    ):
+        with pytest.raises(Refused) as caught:
+            scrub(frame, RLE, n_pixels=n_pixels)
+        assert caught.value.reason in ("truncated", "malformed")
 
 
 @pytest.mark.parametrize("syntax", STREAMS)
