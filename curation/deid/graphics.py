@@ -92,7 +92,7 @@ class Graphics:
         """These attributes of an item, where their grammar leaves no room for words."""
         made: Item = {}
         for tag, (vr, value) in item.items():
-            if tag in tags and (plain := self.cleaner.scalar(tag, vr, value, is_kept=True)):
+            if tag in tags and (plain := self.cleaner.scalar(tag, vr, value)):
                 made[tag] = (vr, plain)
             elif tag not in (_LAYER, _TEXT):
                 self.cleaner.note(tag, "X")

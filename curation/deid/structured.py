@@ -85,19 +85,20 @@ def _plain(item: Item) -> Item:
     return dict(sorted(item.items()))
 
 
-def harvest(items: Sequence[Item]) -> Iterator[tuple[str, bytes]]:
+def harvest(items: Sequence[Item], policy: Policy) -> Iterator[tuple[str, bytes]]:
     """What the tree says about people and places, as (kind, raw value), to be looked for everywhere else."""
+    skipped = "place" if "retain_institution_identity" in policy.profile.options else ""
     book = {(r["scheme"], r["code"], r["value_type"]): r["harvest"] for r in read_rows("content_beyond.csv")}
     for item in items:
         value_type = _text(item, _VALUE_TYPE)
         tag, _ = VALUE_OF.get(value_type, (0, b""))
         raw = item.get(tag, (b"", b""))[1]
         kind = book.get((*_key(item), value_type), "") or ("name" if value_type == "PNAME" else "")
-        if kind and isinstance(raw, bytes) and raw.strip(b" \0"):
+        if kind and kind != skipped and isinstance(raw, bytes) and raw.strip(b" \0"):
             yield kind, raw.strip(b" \0")
         children = item.get(CONTENT, (b"", []))[1]
         if isinstance(children, list):
-            yield from harvest(children)
+            yield from harvest(children, policy)
 
 
 @dataclass(slots=True)
@@ -300,7 +301,7 @@ class Cleaner:
             return self.sequence(tag, value, action) or ([] if tag == _MEASURED else None)
         if tag == main:
             return self.main(tag, vr, value, action)
-        return self.scalar(tag, vr, value, is_kept=action == "K") or None
+        return self.scalar(tag, vr, value) or None
 
     def sequence(self, tag: int, items: list[Item], action: str) -> list[Item]:
         """A sequence of a content item: a code, a measured value, references, the template."""
@@ -321,7 +322,7 @@ class Cleaner:
                 elif isinstance(value, list):
                     if below := self.sequence(inner, value, action):
                         made[inner] = (vr, below)
-                elif plain := self.scalar(inner, vr, value, is_kept=action == "K"):
+                elif plain := self.scalar(inner, vr, value):
                     made[inner] = (
                         vr,
                         self.age(item, plain) if action == "AGE" and inner in _NUMERIC else plain,
@@ -353,12 +354,12 @@ class Cleaner:
             codes.MEANING: (b"LO", b"Private concept"),
         }
 
-    def scalar(self, tag: int, vr: bytes, value: Value, *, is_kept: bool = False) -> bytes:
+    def scalar(self, tag: int, vr: bytes, value: Value) -> bytes:
         """An attribute beside the main value, kept where its grammar leaves no room for words; b"" otherwise."""
         if not isinstance(value, bytes):
             return b""
         if vr == b"UI":
-            return self.uid(value, is_kept=is_kept)
+            return self.uid(value, is_kept="retain_uids" in self.options)
         if vr == b"CS" and not value.strip(CODE) and len(value) <= 18:
             return value
         if vr in (b"DS", b"IS") and not value.strip(NUMBER):
@@ -376,7 +377,8 @@ class Cleaner:
         """The value of an item: kept, cleaned, or b"" where a dummy must stand for it."""
         self.note(tag, action)
         if vr == b"UI":
-            return self.uid(raw, is_kept=action == "K")
+            is_own = self.around.policy.profile.attributes.get("DeviceUID") == "U"
+            return self.uid(raw, is_kept="retain_uids" in self.options or (action == "K" and not is_own))
         if action == "D":
             return b""
         if vr in (b"DA", b"TM", b"DT"):
@@ -411,12 +413,12 @@ class Cleaner:
         return _encode(cleaned, around.codecs)
 
     def uid(self, raw: bytes, *, is_kept: bool) -> bytes:
-        """UIDs: registered ones as they are, others keyed (kept under Retain UIDs); b"" where one is none."""
+        """UIDs: registered ones as they are, others keyed, or kept where an option says so; b"" where one is none."""
         out = []
         for part in raw.strip(b" \0").split(b"\\"):
             if part.strip(b"0123456789.") or len(part) > 64 or not part:
                 return b""
-            is_plain = is_registered(part) or (is_kept and "retain_uids" in self.options)
+            is_plain = is_kept or is_registered(part)
             out.append(part if is_plain else dicom_uid(self.around.pseudonyms.uid(part.decode())).encode())
         return b"\\".join(out)
 

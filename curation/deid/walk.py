@@ -356,7 +356,7 @@ class Walk:
         """A sequence that is cleaned when all is known of the person: what it names is noted, its place is written."""
         _, _, start, length = part10.explicit_header(self.data, pos, end)
         items, stop = read_items(self.data, start, length, end, self.budget)
-        self.seen += harvest_content(items)
+        self.seen += harvest_content(items, self.policy)
         rule = self.policy.by_vr[b"SQ"][tag]
         if rule.act is not Act.SEQUENCE:
             self.log.append(rule.log)

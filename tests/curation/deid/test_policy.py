@@ -115,7 +115,7 @@ def test_basic_keeps_nothing_that_the_table_names() -> None:
         ("retain_patient_characteristics", "PatientSex", Act.CODE, Act.EMPTY),
         ("retain_device_identity", "DeviceSerialNumber", Act.PLAIN, Act.DUMMY),
         ("retain_institution_identity", "InstitutionName", Act.PLAIN, Act.DUMMY),
-        ("clean_graphics", "GraphicAnnotationSequence", Act.DROP, Act.SEQUENCE),
+        ("clean_graphics", "GraphicAnnotationSequence", Act.SEQUENCE, Act.DROP),
     ],
 )
 def test_each_option_changes_what_it_names(
