@@ -39,6 +39,8 @@ SORTED_BY: Mapping[str, Sequence[str]] = {
     "person_tokens": ("patient_id", "rule", "norm_profile", "ring"),
     "deid_log": ("source_digest", "kind", "withheld"),
     "refusals": ("source_digest", "kind", "step", "reason"),
+    "residuals": ("rule", "place", "instance_id", "report_id", "kind", "form"),
+    "verifications": ("delivery", "rule"),
     "studies": ("modality", "body_part", "site", "patient_id", "study_date", "study_id"),
     "series": ("modality", "body_part", "site", "patient_id", "study_id", "series_id"),
     "patients": ("site", "patient_id"),

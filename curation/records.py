@@ -334,6 +334,42 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Residual:
+    """One row per place where the second look found something that ought not to be there. Never the value itself."""
+
+    instance_id: UUID | None = column("The object, where it is one.")
+    report_id: UUID | None = column("The report, where it is one.")
+    place: str = column(
+        "Where it stands: a tag path such as (0040,a730)[2].(0040,a160), preamble, bytes, frame 3, text, or a column of the row."
+    )
+    rule: str = column(
+        "Which rule found it: identity, hash, date, uid, element, marker, pixel_text or unreadable."
+    )
+    kind: str = column("What it is: name, id, phone, address, birth_date, original_date and so on.")
+    form: str = column("How it is written: plain, part of a word, initials, base64, utf-16 and so on.")
+    site: str = column("Who delivered.")
+    delivery: str = column("With which delivery it came.")
+    code_version: str = column("Which rwid made the row.")
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """One row per rule of the second look at one delivery: what was looked at, what was found, what could not be told."""
+
+    rule: str = column("identity, hash, date, uid, element, marker, pixel_text or unreadable.")
+    n_looked_at: int = column(
+        "Objects and reports to which the rule was put; of pixel_text the sampled ones."
+    )
+    n_found: int = column("Rows of residuals.")
+    n_unknown: int = column(
+        "What could not be told: identifiers too short or too common to search for, dates whose original is not known, frames that no detector read."
+    )
+    site: str = column("Who delivered.")
+    delivery: str = column("With which delivery it came.")
+    code_version: str = column("Which rwid made the row.")
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """One row per series. What varies inside a series is given as _min and _max."""
 
@@ -549,6 +585,8 @@ Row = (
     | PersonToken
     | DeidLog
     | Refusal
+    | Residual
+    | Verification
     | Series
     | Study
     | Patient
@@ -569,6 +607,8 @@ DELIVERED: Mapping[str, type] = {
     "person_tokens": PersonToken,
     "deid_log": DeidLog,
     "refusals": Refusal,
+    "residuals": Residual,
+    "verifications": Verification,
 }
 """Bulk tables: written once a delivery, listed in the delivery's part list."""
 

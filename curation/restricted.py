@@ -108,6 +108,12 @@ def write_arrivals(places: Places, delivery: str, arrivals: Iterable[Arrival]) -
     _write_table(places.restricted / "arrivals" / f"{delivery}.parquet", to_table(Arrival, arrivals))
 
 
+def read_arrivals(places: Places, delivery: str) -> list[Arrival]:
+    """What arrived with one delivery; empty where it was never walked."""
+    path = places.restricted / "arrivals" / f"{delivery}.parquet"
+    return [Arrival(**row) for row in pq.read_table(path).to_pylist()] if path.is_file() else []
+
+
 def write_known_studies(places: Places, delivery: str, studies: Iterable[KnownStudy]) -> None:
     """Identities by study, so that a later report finds them; replaces what was there."""
     rows = [
