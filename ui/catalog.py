@@ -300,8 +300,8 @@ class Catalog:
         instance_id, frame_index = places[index]
         facts = self.rows(
             """SELECT i.delivery, i.rows_px, i.columns_px, i.bits_stored, i.photometric, i.rescale_slope, i.rescale_intercept,
-                      i.window_center, i.window_width, i.pixel_spacing_row_mm, i.pixel_spacing_column_mm, s.modality, s.kind,
-                      s.body_part
+                      i.window_center, i.window_width, i.pixel_spacing_row_mm, i.pixel_spacing_column_mm, i.burned_in_regions,
+                      s.modality, s.kind, s.body_part
                FROM instances i JOIN series s USING (series_id) WHERE i.series_id = ? AND i.instance_id = ?""",
             [series_id, instance_id],
         )[0]
@@ -347,6 +347,24 @@ class Catalog:
             """SELECT a.tag AS tag, a.action AS action FROM (
                  SELECT unnest(actions) AS a FROM deid_log WHERE source_digest = unhex(?)) ORDER BY 1, 2""",
             [source_digest],
+        )
+
+    def actions_of_study(self, study_id: str) -> pd.DataFrame:
+        """One row an attribute (or text category) and action: on how many of a study's objects or reports it was taken."""
+        return self.table(
+            """SELECT kind, a.tag AS tag, a.action AS action, count(DISTINCT source_digest) AS n FROM (
+                 SELECT kind, source_digest, unnest(actions) AS a FROM deid_log WHERE study_id = ?)
+               GROUP BY ALL ORDER BY ALL""",
+            [UUID(study_id)],
+        )
+
+    def regions_of_study(self, study_id: str) -> pd.DataFrame:
+        """One row a reason for blanking pixels: on how many of a study's objects, and in how many boxes."""
+        return self.table(
+            """SELECT r.source AS source, count(DISTINCT source_digest) AS n_objects, count(*) AS n_regions FROM (
+                 SELECT source_digest, unnest(regions) AS r FROM deid_log WHERE study_id = ?)
+               GROUP BY ALL ORDER BY ALL""",
+            [UUID(study_id)],
         )
 
     def cohorts_of_study(self, study_id: str) -> list[str]:

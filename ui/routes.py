@@ -65,6 +65,7 @@ def routes(catalog: Callable[[], Catalog]) -> list[Route]:
             "X-Slice-Width": repr(float(found.width)),
             "X-Slice-Aspect": repr(float(found.aspect)),
             "X-Slice-Mm": repr(float(found.mm)),
+            "X-Slice-Regions": ";".join(",".join(f"{n:.1f}" for n in box) for box in found.regions),
             "Cache-Control": _PRIVATE,
         }
         if len(body) >= _GZIP_FROM_BYTES and "gzip" in request.headers.get("accept-encoding", ""):

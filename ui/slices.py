@@ -25,7 +25,8 @@ class Slice:
     """One frame for the viewer: values [rows, columns] int16 or uint16, or [rows, columns, 3] uint8.
 
     value * slope + intercept is in the series' unit; center and width are in that unit; aspect is the height of a pixel
-    over its width; mm the width of a pixel, 0 where unknown.
+    over its width; mm the width of a pixel, 0 where unknown; regions are the blanked boxes (left, top, width, height) in
+    pixels of `values`.
     """
 
     values: np.ndarray
@@ -36,6 +37,7 @@ class Slice:
     width: float
     aspect: float
     mm: float
+    regions: tuple[tuple[float, float, float, float], ...] = ()
 
     @property
     def kind(self) -> str:
@@ -62,11 +64,16 @@ def read_slice(frame: dict[str, Any], reduce: int = 0) -> Slice:
     row_mm, column_mm = frame["pixel_spacing_row_mm"] or 0.0, frame["pixel_spacing_column_mm"] or 0.0
     aspect = row_mm / column_mm if row_mm and column_mm else 1.0
     mm = column_mm / down if down else 0.0
+    regions = tuple(
+        (r["x"] * down, r["y"] * down, r["width"] * down, r["height"] * down)
+        for r in frame.get("burned_in_regions") or []
+    )
     if pixels.ndim == 3:
-        return Slice(pixels.astype(np.uint8), 1.0, 0.0, False, 128.0, 256.0, aspect, mm)
+        return Slice(pixels.astype(np.uint8), 1.0, 0.0, False, 128.0, 256.0, aspect, mm, regions)
     values, slope, intercept = _sixteen_bit(pixels, slope, intercept)
     center, width = _window(frame, values, slope, intercept)
-    return Slice(values, slope, intercept, frame["photometric"] == "MONOCHROME1", center, width, aspect, mm)
+    is_inverted = frame["photometric"] == "MONOCHROME1"
+    return Slice(values, slope, intercept, is_inverted, center, width, aspect, mm, regions)
 
 
 def to_webp(shown: Slice, longest_px: int) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 import ui
 from tests.ui import tiny
 from tests.ui.conftest import Draw
+from ui.components import deidentified
 
 VIEWS = Path(ui.__file__).with_name("views")
 LISTS = ("overview", "studies", "cohorts", "runs", "lineage", "sql")
@@ -87,6 +88,30 @@ def test_a_study_shows_redactions_and_findings_as_marks(draw: Draw) -> None:
         in html
     )
     assert '<mark class="absent"' in html
+
+
+def test_a_study_tells_what_was_removed_shifted_replaced_and_blanked(draw: Draw) -> None:
+    page = draw("study", study=str(tiny.uid("st-elsewhere", 2, "study")))
+    told = next(frame.value for frame in page.dataframe if "effect" in frame.value)
+    by_attribute = dict(zip(told["attribute"], told["effect"], strict=True))
+    assert by_attribute == {"PatientName": "removed", "StudyDate": "shifted", "StudyInstanceUID": "replaced"}
+    assert "1 region on 1 image (detected)" in texts(page)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tag", "action", "told"),
+    [
+        ("instance", "(0008,1030)", "C", "cleaned"),
+        ("instance", "(0040,a730)(0040,a120)", "C", "shifted"),
+        ("instance", "(0010,0020)", "D", "replaced"),
+        ("instance", "(0008,0080)", "Z", "removed"),
+        ("report", "DATE", "C", "shifted"),
+        ("report", "NAME", "C", "replaced"),
+        ("report", "NAME", "X", "removed"),
+    ],
+)
+def test_an_action_code_comes_to_one_effect(kind: str, tag: str, action: str, told: str) -> None:
+    assert deidentified.effect(kind, tag, action) == told
 
 
 @pytest.mark.parametrize(
@@ -182,7 +207,7 @@ def test_lineage_of_a_study_names_source_policy_cohort_and_run(draw: Draw) -> No
     sources = page.dataframe[0].value
     assert len(sources) == 9
     assert set(sources["policy_version"]) == {tiny.POLICY}
-    assert page.dataframe[1].value["action"].tolist() == ["K", "Z"]
+    assert page.dataframe[1].value["action"].tolist() == ["C", "Z", "U"]
     graph = next(m.value for m in page.markdown if "flowchart" in m.value)
     for told in ("st-elsewhere-2024-01", tiny.POLICY, tiny.KEY, "cohort chest-nodule", "run nodule-done"):
         assert told in graph

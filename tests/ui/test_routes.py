@@ -47,6 +47,13 @@ def test_a_reduced_slice_is_half_as_large(client: TestClient) -> None:
     assert (answer.headers["X-Slice-Rows"], answer.headers["X-Slice-Columns"]) == ("32", "32")
 
 
+def test_blanked_regions_come_with_the_slice_in_its_own_pixels(client: TestClient) -> None:
+    whole = client.get(f"/api/series/{ULTRASOUND}/0.raw").headers["X-Slice-Regions"]
+    half = client.get(f"/api/series/{ULTRASOUND}/0.raw?reduce=1").headers["X-Slice-Regions"]
+    assert (whole, half) == ("8.0,4.0,40.0,6.0", "4.0,2.0,20.0,3.0")
+    assert client.get(f"/api/series/{CT}/0.raw").headers["X-Slice-Regions"] == ""
+
+
 def test_monochrome1_is_shown_with_high_values_dark(client: TestClient) -> None:
     assert client.get(f"/api/series/{XRAY}/0.raw").headers["X-Slice-Inverted"] == "1"
     shown = np.asarray(Image.open(io.BytesIO(client.get(f"/api/series/{XRAY}/0.webp").content)).convert("L"))

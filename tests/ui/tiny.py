@@ -144,6 +144,7 @@ def _patient(
         "country": country,
         "continent": "Europe",
     }
+    regions = [{"x": 8, "y": 4, "width": 40, "height": 6, "source": "detected"}] if modality == "US" else []
     n_objects, n_frames = (8, 1) if modality == "CT" else (1, 6 if modality == "US" else 1)
     for at in range(n_objects):
         instance_id = uid(site, n, "instance", at)
@@ -156,10 +157,12 @@ def _patient(
             rescale_slope=1.0, rescale_intercept=0.0, instance_number=at + 1, image_position=[0.0, 0.0, 5.0 * at],
             image_orientation=[1.0, 0, 0, 0, 1.0, 0], source_digest=digest, header=b"\0", bytes=9000, sop_class="1.2", transfer_syntax="1.2",
             pixel_spacing_row_mm=0.7, pixel_spacing_column_mm=0.7, frame_time_ms=50.0 if modality == "US" else None,
+            burned_in_regions=regions,
         ))  # fmt: skip
         tables["deid_log"].append(row(
             records.DeidLog, **common, source_digest=digest, kind="instance", instance_id=instance_id,
-            actions=[{"tag": "(0010,0010)", "action": "Z"}, {"tag": "(0008,0020)", "action": "K"}],
+            actions=[{"tag": "(0010,0010)", "action": "Z"}, {"tag": "(0008,0020)", "action": "C"},
+                     {"tag": "(0020,000d)", "action": "U"}], regions=regions,
         ))  # fmt: skip
         for index in range(n_frames):
             done = encode(pixels(modality, at + index))

@@ -31,10 +31,16 @@ def meaning(action: str) -> str:
     return ACTIONS.get(action, "")
 
 
+def number(tag: str) -> int | None:
+    """The attribute's tag as a number, of the last one in a path; None for text categories."""
+    last = _TAG.findall(tag)
+    return int("".join(last[-1]), 16) if last else None
+
+
 def attribute(tag: str) -> str:
     """The keyword of an attribute such as (0010,0010): PatientName; nothing for text categories and private tags."""
-    last = _TAG.findall(tag)
-    return str(keyword_for_tag(int("".join(last[-1]), 16))) if last else ""
+    found = number(tag)
+    return str(keyword_for_tag(found)) if found is not None else ""
 
 
 def of_study(

@@ -7,6 +7,7 @@ const HTML = `
     <select class="preset" aria-label="Window preset"></select>
     <button class="cine" type="button" aria-pressed="false" title="Play the slices (space)">Play</button>
     <button class="invert" type="button" aria-pressed="false" title="Invert grey (I)">Invert</button>
+    <button class="blanked" type="button" aria-pressed="true" title="Outline what was blanked (B)" hidden>Blanked</button>
     <button class="reset" type="button" title="Fit and reset the window (R)">Reset</button>
     <span class="grow"><input class="slider" type="range" min="0" value="0" aria-label="Slice" /><span class="count"></span></span>
   </div>
@@ -17,7 +18,7 @@ const HTML = `
     <div class="failed" role="alert"></div>
   </div>
   <div class="help">Wheel or arrow keys: slices. Home, End: first, last. Drag: window. Shift and drag: move.
-    Ctrl and wheel, + and −: zoom. Space: play. I: invert. R: reset.</div>
+    Ctrl and wheel, + and −: zoom. Space: play. I: invert. B: blanked regions. R: reset.</div>
   <div class="spoken" aria-live="polite"></div>
 </div>`
 
@@ -50,7 +51,7 @@ function open(root, data) {
   const held = new Map() // slice index -> decoded slice, oldest first
   const wanted = new Map() // slice index -> promise
   const page = new URL(window.location.href).searchParams
-  const state = { index: 0, shown: null, center: null, width: null, inverted: false, zoom: 1, dx: 0, dy: 0, cine: 0, closed: false }
+  const state = { index: 0, shown: null, center: null, width: null, inverted: false, outlined: true, zoom: 1, dx: 0, dy: 0, cine: 0, closed: false }
   let heldBytes = 0, image = document.createElement("canvas"), saving = 0, frame = 0
   const lut = new Uint32Array(65536)
 
@@ -71,6 +72,7 @@ function open(root, data) {
     return {
       kind, values, rows: +header("Rows"), columns: +header("Columns"), slope: +header("Slope"), intercept: +header("Intercept"),
       inverted: header("Inverted") === "1", center: +header("Center"), width: +header("Width"), aspect: +header("Aspect") || 1,
+      regions: (header("Regions") || "").split(";").filter(Boolean).map((box) => box.split(",").map(Number)),
       mm: +header("Mm") || 0, label: header("Label") || "", bytes: bytes.byteLength,
     }
   }
@@ -181,7 +183,17 @@ function open(root, data) {
     context.imageSmoothingEnabled = g.sx < 4
     context.imageSmoothingQuality = "high"
     context.drawImage(image, g.x, g.y, state.shown.columns * g.sx, state.shown.rows * g.sy)
+    if (state.outlined) outline(context, g, ratio)
     describe()
+  }
+
+  function outline(context, g, ratio) {
+    context.save()
+    context.strokeStyle = "#f2b134"
+    context.lineWidth = ratio
+    context.setLineDash([5 * ratio, 4 * ratio])
+    for (const [x, y, w, h] of state.shown.regions) context.strokeRect(g.x + x * g.sx, g.y + y * g.sy, w * g.sx, h * g.sy)
+    context.restore()
   }
 
   function describe() {
@@ -189,6 +201,8 @@ function open(root, data) {
     $("what").textContent = [data.title, s.label].filter(Boolean).join(" · ")
     $("scale").textContent = s.mm ? `${Math.round(s.columns * s.mm)} mm wide` : ""
     $("window").textContent = s.kind === "rgb8" ? "" : `centre ${tidy(state.center)}  width ${tidy(state.width)}${data.unit ? " " + data.unit : ""}`
+    $("blanked").hidden = !s.regions.length
+    $("blanked").textContent = `Blanked (${s.regions.length})`
     stage.setAttribute("aria-label", `${data.alt}, slice ${state.index + 1} of ${data.n}`)
     root.querySelector(".viewer").dataset.slice = state.index + 1
   }
@@ -220,6 +234,12 @@ function open(root, data) {
     state.inverted = !state.inverted
     $("invert").setAttribute("aria-pressed", state.inverted)
     paint()
+  }
+
+  function outlineOrNot() {
+    state.outlined = !state.outlined
+    $("blanked").setAttribute("aria-pressed", state.outlined)
+    draw()
   }
 
   function reset() {
@@ -270,7 +290,7 @@ function open(root, data) {
     const keys = {
       ArrowDown: () => go(state.index + 1), ArrowRight: () => go(state.index + 1), ArrowUp: () => go(state.index - 1),
       ArrowLeft: () => go(state.index - 1), PageDown: () => go(state.index + 10), PageUp: () => go(state.index - 10),
-      Home: () => go(0), End: () => go(data.n - 1), " ": () => cine(), i: invert, r: reset, "+": () => zoom(1.2), "-": () => zoom(1 / 1.2),
+      Home: () => go(0), End: () => go(data.n - 1), " ": () => cine(), i: invert, b: outlineOrNot, r: reset, "+": () => zoom(1.2), "-": () => zoom(1 / 1.2),
     }
     if (event.ctrlKey || event.metaKey || !keys[event.key]) return
     event.preventDefault()
@@ -312,6 +332,7 @@ function open(root, data) {
   $("cine").hidden = data.n < 2
   slider.hidden = data.n < 2
   $("invert").onclick = invert
+  $("blanked").onclick = outlineOrNot
   $("reset").onclick = reset
   const watcher = new ResizeObserver(() => draw())
   watcher.observe(stage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ui import formats, session, slices
-from ui.components import head, report_text, tables, viewer
+from ui.components import deidentified, head, report_text, tables, viewer
 
 catalog = session.open_head()
 study_id = st.query_params.get("study", "")
@@ -148,6 +148,13 @@ with right:
             },
             alt="Findings of the study with assertion, source and evidence",
         )
+    provenance = catalog.provenance(study_id)
+    deidentified.show(
+        catalog.actions_of_study(study_id),
+        catalog.regions_of_study(study_id),
+        sorted(provenance["policy_version"].dropna().unique()),
+        sorted(provenance["key_id"].dropna().unique()),
+    )
     others = catalog.studies_of_patient(study["patient_id"])
     others = others[others["study_id"] != study_id]
     if len(others):
