@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from assets.commands import cohort, deid, demo, doctor, ingest, runs, sites, sql, synth, tune, up
+from assets.commands import cohort, deid, demo, doctor, ingest, refusals, runs, sites, sql, synth, tune, up
 from assets.console import Session
 from curation.lake import LakeError
 from curation.records import ConfigurationError
@@ -51,6 +51,7 @@ for _name, _function in {
     "demo": demo.demo,
     "up": up.up,
     "ingest": ingest.ingest,
+    "refusals": refusals.refusals,
     "deid": deid.deid,
     "sql": sql.sql,
     "tune": tune.tune,

@@ -77,12 +77,24 @@ def find_site(places: Places, name: str) -> Site:
     )
 
 
-def add_site(places: Places, site: Site) -> Path:
-    """Writes the home's own `sites/<name>.toml`; returns its path. Raises ConfigurationError where the name will not do."""
+CONTINENTS = ("Africa", "Antarctica", "Asia", "Europe", "North America", "Oceania", "South America")
+
+
+def add_site(places: Places, site: Site, *, replace: bool = False) -> Path:
+    """Writes the home's own `sites/<name>.toml`; returns its path.
+
+    Raises ConfigurationError where the name, country or continent will not do, or the site is known and not to be replaced.
+    """
     if not NAME.fullmatch(site.name):
         raise ConfigurationError(
             "A site's name has small letters, digits, '.', '_' and '-' only, 64 at most."
         )
+    if site.name in load_sites(places) and not replace:
+        raise ConfigurationError(f"Site '{site.name}' is known already; --replace overwrites it.")
+    if site.country is not None and not re.fullmatch("[A-Z]{2}", site.country):
+        raise ConfigurationError("A country is two capital letters of ISO 3166-1, such as GB.")
+    if site.continent is not None and site.continent not in CONTINENTS:
+        raise ConfigurationError(f"A continent is one of {', '.join(CONTINENTS)}.")
     facts = site.model_dump(exclude={"name"}, exclude_none=True)
     for value in facts.values():
         if '"' in value or "\\" in value or not value.isprintable():

@@ -34,7 +34,11 @@ def ingest(
     settings = session.settings()
     with opened(open_home(settings)) as instance, session.bar() as bar:
         facts = take_in(instance, settings, src, site, delivery, bar)
+    catalog = settings.places.lake / "catalog" / f"{facts['snapshot']:08d}.duckdb"
     session.done(facts, shown(facts))
+    if facts["refusals"]:
+        session.say(f"What was refused: rwid refusals --delivery {facts['delivery']}")
+    session.say(f"SQL: rwid sql \"FROM studies\"; any DuckDB: ATTACH '{catalog}' AS rwid (READ_ONLY)")
 
 
 def take_in(

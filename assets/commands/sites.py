@@ -25,7 +25,7 @@ def list_(context: typer.Context) -> None:
     from curation.site import load_sites
 
     session: Session = context.obj
-    found = [site.model_dump() for site in load_sites(session.settings().places).values()]
+    found = [site.model_dump() for _, site in sorted(load_sites(session.settings().places).items())]
     columns = ("name", "title", "country", "continent", "profile")
     session.done({"sites": found}, table("", columns, [[site[name] for name in columns] for site in found]))
 
@@ -42,6 +42,7 @@ def add(
     profile: Annotated[
         str | None, typer.Option(help="De-identification profile, where not the home's.")
     ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite a site that is known.")] = False,
 ) -> None:
     """Make a site known to this home.
 
@@ -52,5 +53,5 @@ def add(
 
     session: Session = context.obj
     site = Site(name=name, title=title, country=country, continent=continent, profile=profile)
-    path = add_site(open_home(session.settings()), site)
+    path = add_site(open_home(session.settings()), site, replace=replace)
     session.done({**site.model_dump(), "path": str(path)}, f"{name} is known: {path}")

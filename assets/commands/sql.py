@@ -47,8 +47,10 @@ def sql(
     if format == "parquet" and out is None:
         raise ConfigurationError("--format parquet writes a file: add --out FILE.")
 
+    from curation.lake import Lake
     from curation.query import QueryError, run_sql
 
+    Lake(settings.places.lake).snapshot(snapshot)  # an empty answer would hide that there is no lake
     try:
         found = run_sql(settings.places.lake, query, number=snapshot, timeout_s=timeout)
     except QueryError as error:

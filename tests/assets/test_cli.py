@@ -9,7 +9,10 @@ import pytest
 import typer.main
 
 from assets.cli import app, hoist, main
+from assets.commands.deid import REMEDIES
+from curation.records import REASONS
 from tests.assets.conftest import SITE
+from tests.curation.deid.objects import ct, to_bytes
 
 
 def ask(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, object]]:
@@ -125,6 +128,29 @@ def test_sql_views_work_in_a_plain_duckdb(ingested: Path, capsys: pytest.Capture
         assert con.sql("SELECT count(*) FROM studies").fetchall()[0][0] > 0
 
 
+def test_sql_on_a_home_without_a_lake_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, facts = ask(capsys, "sql", "SELECT count(*) FROM studies", "--home", str(tmp_path / "nothing"))
+    assert code == 2
+    assert "rwid ingest" in str(facts["error"])
+
+
+def test_what_was_refused_can_be_followed_up_to_its_file(
+    ingested: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ["--home", str(ingested)]
+    code, facts = ask(capsys, "refusals", *home)
+    assert code == 0
+    counts = facts["refusals"]
+    assert isinstance(counts, list) and all(one["meaning"] for one in counts)
+    _, facts = ask(capsys, "refusals", "--files", *home)
+    files = facts["files"]
+    assert isinstance(files, list)
+    assert {one["reason"] for one in files} == {one["reason"] for one in counts} != set()
+    assert all(one["path"] for one in files)
+    assert main(["refusals", "--delivery", "nobody", *home]) == 2
+    assert main(["refusals", "--files", "--reason", "bad weather", *home]) == 2
+
+
 def test_sql_that_would_write_is_refused(ingested: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sql", "COPY (SELECT 1) TO 'x.csv'", "--home", str(ingested)]) == 2
 
@@ -137,6 +163,30 @@ def test_a_folder_is_deidentified_without_a_lake(
     assert code == 0
     assert facts["read"] == facts["released"] + sum(facts["withheld"].values())  # type: ignore[attr-defined, operator]
     assert (tmp_path / "clean" / "deid_log.parquet").is_file()
+
+
+def test_a_second_deid_goes_on_and_says_what_was_withheld(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    src, home = tmp_path / "raw", tmp_path / "home"
+    src.mkdir()
+    (src / "one.dcm").write_bytes(to_bytes(ct()))
+    (src / "report.txt").write_text("No nodule.")
+    words = ["deid", str(src), str(tmp_path / "clean"), "--home", str(home), "--workers", "2"]
+    assert main(words) == 0
+    first = capsys.readouterr()
+    assert "Made a new key" in first.err and str(home / "restricted" / "key") in first.err
+    assert "1 look like reports" in first.out and "rwid ingest" in first.out
+    code, facts = ask(capsys, *words)
+    assert code == 0 and facts["kept"] == 1 and facts["policy"]  # type: ignore[comparison-overlap]
+    (tmp_path / "clean" / "old.dcm").write_bytes(b"")
+    assert main(words) == 0
+    assert "1 files in" in capsys.readouterr().err
+
+
+def test_every_reason_a_folder_can_give_has_a_remedy() -> None:
+    elsewhere = {"unreadable_report", "unlinked_report", "withdrawn"}
+    assert set(REMEDIES) == set(REASONS) - elsewhere
 
 
 def test_a_profile_is_explained_in_sentences(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_an_unknown_site_names_the_remedy(tmp_path: Path) -> None:
 
 def test_an_added_site_is_found_and_wins_over_the_shipped_one(tmp_path: Path) -> None:
     places = Places(tmp_path)
-    add_site(places, Site(name="dev", country="DE", continent="Europe"))
+    add_site(places, Site(name="dev", country="DE", continent="Europe"), replace=True)
     assert find_site(places, "dev").country == "DE"
 
 
@@ -39,3 +39,14 @@ def test_a_wrong_key_in_a_site_is_named(tmp_path: Path) -> None:
     (places.sites / "x.toml").write_text('contry = "DE"\n')
     with pytest.raises(ConfigurationError, match="contry"):
         load_sites(places)
+
+
+def test_a_known_site_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--replace"):
+        add_site(Places(tmp_path), Site(name="dev"))
+
+
+@pytest.mark.parametrize("wrong", [{"country": "Germany"}, {"country": "de"}, {"continent": "Middle-earth"}])
+def test_a_country_and_a_continent_are_those_of_the_world(tmp_path: Path, wrong: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError):
+        add_site(Places(tmp_path), Site(name="st-mary", **wrong))
