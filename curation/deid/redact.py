@@ -66,15 +66,16 @@ class Redactor:
 
         Raises Refused: what the decoder says, and unsupported_syntax where nothing can encode it losslessly.
         """
+        n_pixels = self._layout.rows * self._layout.columns
+        clean = scrub(stream, self._source, n_pixels=n_pixels)
         if self.is_dct:
-            bitstream.check_announced(stream, self._source, self._layout)
-            clean = scrub(stream, self._source)
+            bitstream.check_announced(clean, self._source, self._layout)
             return dct.blacken(clean, self._cut.boxes, is_ycc=is_ycc(clean, self._layout.photometric))
-        values = self._cut(bitstream.decode_bitstream(stream, self._source, self._layout), index)
+        values = self._cut(bitstream.decode_bitstream(clean, self._source, self._layout), index)
         packed = encode(values, self.transfer_syntax, self._layout)
         if not np.array_equal(bitstream.decode_bitstream(packed, self.transfer_syntax, self._layout), values):
             raise Refused("unsupported_syntax")  # such as JPEG 2000 of more than 26 bits
-        return scrub(packed, self.transfer_syntax, n_pixels=self._layout.rows * self._layout.columns)
+        return scrub(packed, self.transfer_syntax, n_pixels=n_pixels)
 
     def header(self, header: bytes) -> bytes:
         """The object's clean header, true of the frames this gives."""
