@@ -41,9 +41,6 @@ def _profile(policy: Policy) -> Iterator[str]:
     yield f"Profile {profile.name}: PS3.15 Annex E, edition {profile.edition}, Basic Application Confidentiality Profile."
     for option in profile.options:
         yield f"Option {rows[option]['code']}: {rows[option]['meaning']}."
-    for row in rows.values():
-        if row["available"] != "yes":
-            yield f"Not done by this release: {row['meaning']} ({row['why']})."
     yield _DATES[profile.dates]
     if "retain_uids" in profile.options:
         yield "UIDs are kept; the lake's own ids are keyed."

@@ -1,14 +1,14 @@
 """Implicit VR and big endian datasets, written as Explicit VR Little Endian up to the pixel data.
 
-What belongs here: VRs from the dictionary, byte order, lengths. What does not: what becomes of an attribute; private
-and unregistered elements are written as empty UN, since the header walk drops them anyway.
+What belongs here: VRs from the dictionary, byte order, lengths. What does not: what becomes of an attribute; unregistered
+elements, and private ones that are not known to be safe, are written as empty UN, since the header walk drops them anyway.
 """
 
 from __future__ import annotations
 
 import array
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 from pydicom._dicom_dict import DicomDictionary
@@ -29,6 +29,8 @@ from curation.part10 import (
 )
 from curation.records import Refused
 
+WIDTH = {b"US": 2, b"SS": 2, b"UL": 4, b"SL": 4, b"FL": 4, b"FD": 8, b"SV": 8, b"UV": 8, b"AT": 4}
+"""Bytes of one number: a value that is longer than its multiplicity allows is something else."""
 _WORD = {b"US": 2, b"SS": 2, b"OW": 2, b"AT": 2, b"UL": 4, b"SL": 4, b"FL": 4, b"OF": 4, b"OL": 4}
 _WORD |= {b"FD": 8, b"SV": 8, b"UV": 8, b"OD": 8, b"OV": 8}
 _ARRAY_CODE = {2: "H", 4: "L" if array.array("L").itemsize == 4 else "I", 8: "Q"}
@@ -70,12 +72,15 @@ def elements_of(header: bytes) -> Iterator[tuple[int, bytes, int, int, int]]:
         pos = start + length
 
 
-def to_explicit(dataset: Dataset, *, is_big_endian: bool) -> tuple[bytes, tuple[int, bytes, int, int] | None]:
+def to_explicit(
+    dataset: Dataset, *, is_big_endian: bool, private: PrivateVrs | None = None
+) -> tuple[bytes, tuple[int, bytes, int, int] | None]:
     """The dataset before its pixels as Explicit VR LE, and (tag, VR, offset, length) of the pixel data in the source.
 
-    Big endian sources are explicit, little endian ones implicit. What follows the pixel data is walked, not written.
+    Big endian sources are explicit, little endian ones implicit; `private` has the VRs of private elements by creator and
+    group. What follows the pixel data is walked, not written.
     """
-    writer = _Writer(dataset, is_big_endian)
+    writer = _Writer(dataset, is_big_endian, private or {})
     out, pos = writer.elements(dataset.start, dataset.end, 0, is_item=False)
     if writer.pixels is not None and not is_big_endian:
         _check_tail(dataset, pos, writer.budget)
@@ -92,10 +97,14 @@ def _check_tail(dataset: Dataset, pos: int, budget: Budget) -> None:
         _, pos = part10.skip_element(data, pos, end, budget, is_implicit=True)
 
 
+PrivateVrs = Mapping[tuple[bytes, int], Mapping[int, bytes]]
+
+
 class _Writer:
-    def __init__(self, dataset: Dataset, is_big_endian: bool) -> None:
+    def __init__(self, dataset: Dataset, is_big_endian: bool, private: PrivateVrs) -> None:
         self.data = dataset.data
         self.is_big_endian = is_big_endian
+        self.private = private
         self.budget = Budget()
         self.pixels: tuple[int, bytes, int, int] | None = None
         self.is_signed = False
@@ -133,11 +142,28 @@ class _Writer:
             return b"OW"
         return b"SS" if self.is_signed else b"US"
 
+    def private_vr(self, tag: int, vr: bytes, start: int, length: int, creators: dict[int, bytes]) -> bytes:
+        """The VR of a private element whose creator stands in the same item; UN stays UN where it is unknown."""
+        block = tag >> 8
+        if tag & 0xFF00:
+            return (
+                self.private.get((creators.get(block, b""), tag >> 16), {}).get(tag & 0xFF, vr)
+                if vr == b"UN"
+                else vr
+            )
+        if 0x10 <= tag & 0xFF and length <= 64:
+            creators[(tag >> 16) << 8 | tag & 0xFF] = bytes(self.data[start : start + length]).strip(b" \0")
+            return b"LO"
+        return vr
+
     def elements(self, pos: int, end: int, depth: int, *, is_item: bool) -> tuple[bytes, int]:
         """Elements up to end, to the item delimiter (is_item: end is only a bound), or to the pixel data."""
         out: list[bytes] = []
+        creators: dict[int, bytes] = {}
         while is_item or pos < end:
             tag, vr, start, length = self.header(pos, end)
+            if tag & 0x10000 and self.private and vr:
+                vr = self.private_vr(tag, vr, start, length, creators)
             if tag == ITEM_END and is_item and not length:
                 return b"".join(out), start
             if not vr:

@@ -16,6 +16,7 @@ from curation.deid.aside import put_back
 from curation.deid.explicit import to_explicit
 from curation.deid.identity import Identity, decode, drop_naming
 from curation.deid.policy import Policy
+from curation.deid.private import declare
 from curation.deid.pseudonyms import Pseudonyms, dicom_uid
 from curation.deid.structured import Around
 from curation.deid.walk import Facts, Found, Named, Walk, look_ahead, text_of
@@ -58,7 +59,7 @@ def clean_header(data: Source, policy: Policy, pseudonyms: Pseudonyms, site: str
     no_patient, pixel_mismatch, identity_suspected.
     """
     dataset = part10.open_dataset(data)
-    buffer, start, end, found = _plain(dataset)
+    buffer, start, end, found = _plain(dataset, policy)
     facts = look_ahead(buffer, start, end, policy)
     _check_class(facts, policy)
     walk = Walk(buffer, policy, pseudonyms, site, facts)
@@ -79,6 +80,7 @@ def clean_header(data: Source, policy: Policy, pseudonyms: Pseudonyms, site: str
         walk.log += log
     if walk.names_somebody(named[2]):
         header = drop_naming(header, named[2], policy)
+    header = declare(header, walk.blocks())
     return _clean(header, dataset, facts, walk, pixels, identity)
 
 
@@ -137,12 +139,12 @@ def _released_uid(original: str, walk: Walk) -> str:
     return dicom_uid(walk.pseudonyms.uid(original))
 
 
-def _plain(dataset: part10.Dataset) -> tuple[bytes | mmap, int, int, Found | None]:
+def _plain(dataset: part10.Dataset, policy: Policy) -> tuple[bytes | mmap, int, int, Found | None]:
     """A buffer of Explicit VR LE whose slices are bytes, and the pixel data where they are already known."""
     data = dataset.data
     if dataset.transfer_syntax in (part10.IMPLICIT_LITTLE, part10.EXPLICIT_BIG):
         is_big = dataset.transfer_syntax == part10.EXPLICIT_BIG
-        header, found = to_explicit(dataset, is_big_endian=is_big)
+        header, found = to_explicit(dataset, is_big_endian=is_big, private=policy.private_vrs())
         return header, 0, len(header), found
     if isinstance(data, bytes | mmap):
         return data, dataset.start, dataset.end, None

@@ -83,6 +83,8 @@ def harvest(
     names: dict[str, None] = {}
     other: dict[str, None] = {}
     for kind, raw in dict.fromkeys(seen):
+        if kind == "block":  # a private block that stayed names nobody
+            continue
         target = names if kind == "name" else other
         for text in readings(raw, codecs):
             for value in text.split("\\"):
@@ -104,6 +106,7 @@ def naming_words(seen: Iterable[tuple[str, bytes]]) -> frozenset[bytes]:
 
 
 _TEXT = frozenset(b"AE CS LO LT SH ST UC UT".split())
+_NUMBERS = frozenset(b"US SS UL SL SV UV FL FD AT OB OW OF OD OL OV UN DA TM DT AS".split())
 _OWN = frozenset({0x00100010, 0x00100020, 0x00120063, 0x00120064, 0x00080005})
 
 
@@ -117,10 +120,12 @@ def drop_naming(header: bytes, words: frozenset[bytes], policy: Policy) -> bytes
         if vr == b"SQ" and tag not in _OWN:
             out.append(element(tag, vr, _drop_in_items(header[start:stop], words, policy)))
         elif (
-            vr in _TEXT and tag not in _OWN and _names(header[start:stop], words, policy.by_vr[vr].get(tag))
-        ) or (
-            vr in (b"IS", b"DS")
-            and not words.isdisjoint(v.strip(b" \0") for v in header[start:stop].split(b"\\"))
+            (vr in _TEXT and tag not in _OWN and _names(header[start:stop], words, policy.by_vr[vr].get(tag)))
+            or (
+                vr in (b"IS", b"DS")
+                and not words.isdisjoint(v.strip(b" \0") for v in header[start:stop].split(b"\\"))
+            )
+            or (vr in _NUMBERS and tag not in _OWN and _hides(header[start:stop], words))
         ):
             out.append(element(tag, vr, b""))
         else:
@@ -136,6 +141,12 @@ def _drop_in_items(items: bytes, words: frozenset[bytes], policy: Policy) -> byt
         out.append(b"\xfe\xff\x00\xe0" + len(content).to_bytes(4, "little") + content)
         pos = stop
     return b"".join(out)
+
+
+def _hides(value: bytes, words: frozenset[bytes]) -> bool:
+    """Whether a value that should be numbers spells one of the words."""
+    low = value.lower()
+    return any(word in low for word in words if not word.isdigit())
 
 
 def _names(value: bytes, words: frozenset[bytes], rule: object) -> bool:

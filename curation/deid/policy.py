@@ -1,63 +1,29 @@
 """Policy: a profile and the tables of PS3.15 Annex E, compiled into one decision an attribute, and told in sentences.
 
-What belongs here: the precedence of options, decisions, explain(). What does not: reading rules/ and profiles (profile),
-carrying decisions out (walk, values, text).
+What belongs here: compiling, for datasets and for items, and for one SOP class where the Types of its IOD decide. What does
+not: the precedence of rules (decision), reading them (profile), carrying decisions out (walk, values, text).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from pydicom._dicom_dict import DicomDictionary
 
+from curation.deid.decision import Act, Decision, decide
+from curation.deid.explicit import WIDTH
 from curation.deid.markers import method
+from curation.deid.private import Block, safe_elements
 from curation.deid.profile import Profile, load_profile, read_rows, version_of
 from curation.part10 import LONG_VRS
 
 __all__ = ["Act", "Decision", "Policy", "Profile", "SopClass", "compile_policy", "load_profile", "read_rows"]
 
-
-class Act(Enum):
-    """What the header walk does with one attribute."""
-
-    KEEP = "kept"
-    NUMBER = "kept where it is a number"
-    CODE = "kept where it is a coded string"
-    PLAIN = "kept where it is plain printable text and does not name the person"
-    DROP = "removed"
-    EMPTY = "emptied"
-    DUMMY = "replaced by a dummy"
-    UID = "replaced by a keyed UID (registered UIDs are kept)"
-    DATE = "moved by the patient's own offset"
-    TIME = "kept where it is a time of day"
-    AGE = "kept, ages over 89 become 90"
-    WORDS = "reduced to words of the safe vocabulary"
-    SEQUENCE = "kept, its items cleaned by the same rules"
-    PATIENT_NAME = "replaced by the first letters of the patient's pseudonym"
-    PATIENT_ID = "replaced by the patient's pseudonym (emptied inside sequences)"
-    BIRTH_DATE = "moved by the patient's own offset, and never earlier than 90 years before the study"
-    CHARSET = "kept where it is a registered character set"
-    CODED = "kept for known coding schemes, with the scheme's own meaning; other codes are removed"
-    BURNED_IN = "kept; YES withholds the object unless a pass over its pixels is made"
-    MARKER = "written anew"
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What becomes of one registered attribute, and by what right."""
-
-    tag: int
-    keyword: str
-    vrs: tuple[bytes, ...]
-    act: Act
-    code: str
-    basis: str
-    fact: bool = False
-    harvest: str = ""
-    log: tuple[str, str] = ("", "")
+WalkRules = Mapping[bytes, tuple[bool, dict[int, Any]]]
+"""By VR: whether its length has four bytes, and by tag a Decision, a grammar (Act), or the most bytes that are copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +38,16 @@ class SopClass:
     """frames, attributes, content, graphics, waveform; report where its text becomes a report; "" where nothing is done."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClassRules:
+    """The rules for the objects of some SOP classes: of a dataset's top level and of its items; shapes of items met."""
+
+    number: int
+    top: WalkRules
+    nested: WalkRules
+    shapes: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Policy:
     """A compiled profile. `version` names profile, edition and the content of every rule that took part."""
@@ -80,9 +56,11 @@ class Policy:
     profile: Profile
     decisions: tuple[Decision, ...]
     by_vr: Mapping[bytes, Mapping[int, Decision]]
-    walk: Mapping[bytes, tuple[bool, dict[int, Decision | Act | int]]]
     classes: Mapping[str, SopClass]
     method: bytes
+    private: Mapping[Block, Mapping[int, tuple[Decision, int]]]
+    """Private elements that stay: how each is cleaned, and the most bytes it may have."""
+    rules: dict[Any, ClassRules] = field(default_factory=dict, compare=False, repr=False)
     memo: dict[tuple[Any, ...], bytes] = field(default_factory=dict, compare=False, repr=False)
     persons: dict[tuple[Any, ...], object] = field(default_factory=dict, compare=False, repr=False)
 
@@ -92,12 +70,30 @@ class Policy:
 
         return sentences(self)
 
+    def private_vrs(self) -> dict[Block, dict[int, bytes]]:
+        """VRs of the private elements that stay, for datasets that do not write VRs."""
+        return {
+            block: {number: rule.vrs[0] for number, (rule, _) in elements.items()}
+            for block, elements in self.private.items()
+        }
+
+    def rules_of(self, sop_class: bytes) -> ClassRules:
+        """The rules for objects of one SOP class; compiled when its first object is met, shared where they are the same."""
+        found = self.rules.get(sop_class)
+        if found is None:
+            by_place = _typed_decisions(self, sop_class.decode("latin-1"))
+            found = self.rules.get(by_place)
+            if found is None:
+                plain = _walk_rules(self.by_vr)
+                top, nested = (_with(plain, dict(place)) for place in by_place)
+                found = self.rules[by_place] = ClassRules(len(self.rules), top, nested)
+            self.rules[sop_class] = found
+        return found
+
 
 def compile_policy(profile: Profile) -> Policy:
     """One decision for each registered attribute, by VR and tag; every other element has none and is removed."""
-    table = {row["tag"]: row for row in read_rows(f"ps315_{profile.edition}.csv")}
-    beyond = {row["keyword"]: row for row in read_rows("beyond.csv")}
-    defaults = {row["vr"]: row["action"] for row in read_rows("vr.csv")}
+    table, beyond, defaults = _tables(profile.edition)
     harvest = {row["keyword"]: row["field"] for row in read_rows("identity.csv")}
     decisions = []
     by_vr: dict[bytes, dict[int, Decision]] = {vr.encode(): {} for vr in defaults}
@@ -107,9 +103,8 @@ def compile_policy(profile: Profile) -> Policy:
         # groups of commands, file meta, directories and delimiters have no place in a dataset
         if not vrs or not keyword or tag >> 16 < 0x0008 or tag >> 16 == 0xFFFE:
             continue
-        row = table.get(f"{tag:08X}")
-        act, code, basis = _decide(
-            tag, keyword, vrs[-1].decode(), row, beyond.get(keyword), defaults, profile
+        act, code, basis = decide(
+            tag, keyword, vrs[-1].decode(), table.get(tag), beyond.get(keyword), defaults, profile
         )
         field_name = "name" if vrs == (b"PN",) else harvest.get(keyword, "")
         log = (f"({tag >> 16:04x},{tag & 0xFFFF:04x})", code)
@@ -124,8 +119,82 @@ def compile_policy(profile: Profile) -> Policy:
         for row in read_rows("classes.csv")
     }
     version = version_of(profile)
-    walk = {vr: (vr in LONG_VRS, {t: _short(d, vr) for t, d in rules.items()}) for vr, rules in by_vr.items()}
-    return Policy(version, profile, tuple(decisions), by_vr, walk, classes, method(profile, version))
+    private = _private(profile, defaults)
+    return Policy(version, profile, tuple(decisions), by_vr, classes, method(profile, version), private)
+
+
+Tables = tuple[dict[int, dict[str, str]], dict[str, dict[str, str]], dict[str, str]]
+
+
+@cache
+def _tables(edition: str) -> Tables:
+    """The standard's rows by tag, those beyond the table by keyword, and the default by VR."""
+    rows = read_rows(f"ps315_{edition}.csv")
+    table = {int(row["tag"], 16): row for row in rows if len(row["tag"]) == 8 and "x" not in row["tag"]}
+    beyond = {row["keyword"]: row for row in read_rows("beyond.csv")}
+    return table, beyond, {row["vr"]: row["action"] for row in read_rows("vr.csv")}
+
+
+def _private(profile: Profile, defaults: Mapping[str, str]) -> dict[Block, dict[int, tuple[Decision, int]]]:
+    """Safe private elements are cleaned as an attribute of their VR is that no table names."""
+    found: dict[Block, dict[int, tuple[Decision, int]]] = {}
+    for (creator, group), elements in safe_elements(profile).items():
+        for number, safe in elements.items():
+            vr = safe.vr.decode()
+            act, code, _ = decide(group << 16 | 0x1000 | number, "", vr, None, None, defaults, profile)
+            log = (f"({group:04x},xx{number:02x})", code)
+            decision = Decision(
+                group << 16 | number, "", (safe.vr,), act, code, "Retain Safe Private", log=log
+            )
+            found.setdefault((creator, group), {})[number] = (decision, safe.most)
+    return found
+
+
+def _walk_rules(by_vr: Mapping[bytes, Mapping[int, Decision]]) -> dict[bytes, tuple[bool, dict[int, Any]]]:
+    return {vr: (vr in LONG_VRS, {t: _short(d, vr) for t, d in rules.items()}) for vr, rules in by_vr.items()}
+
+
+def _with(plain: WalkRules, changed: Mapping[int, Decision]) -> dict[bytes, tuple[bool, dict[int, Any]]]:
+    """The rules with other decisions for some tags; VRs without any of them are shared."""
+    out = dict(plain)
+    for tag, decision in changed.items():
+        for vr in decision.vrs:
+            is_long, rules = out[vr]
+            if rules is plain[vr][1]:
+                rules = dict(rules)
+            rules[tag] = _short(decision, vr)
+            out[vr] = (is_long, rules)
+    return out
+
+
+@cache
+def _types() -> dict[str, dict[int, tuple[str, str]]]:
+    """By SOP class and tag: the Type in the dataset, and the strictest one in its sequences."""
+    found: dict[str, dict[int, tuple[str, str]]] = {}
+    for row in read_rows("iod_types.csv"):
+        for sop_class in row["sop_classes"].split():
+            found.setdefault(sop_class, {})[int(row["tag"], 16)] = (row["top"], row["nested"])
+    return found
+
+
+Changed = tuple[tuple[int, Decision], ...]
+
+
+def _typed_decisions(policy: Policy, sop_class: str) -> tuple[Changed, Changed]:
+    """What differs at the top level and in items where the Types of a known IOD decide."""
+    table, beyond, defaults = _tables(policy.profile.edition)
+    places: tuple[list[tuple[int, Decision]], list[tuple[int, Decision]]] = ([], [])
+    known = {d.tag: d for d in policy.decisions}
+    for tag, types in _types().get(sop_class, {}).items():
+        plain = known[tag]
+        for place, iod_type in zip(places, types, strict=True):
+            act, code, basis = decide(
+                tag, plain.keyword, plain.vrs[-1].decode(), table.get(tag), beyond.get(plain.keyword), defaults,
+                policy.profile, iod_type,
+            )  # fmt: skip
+            if (act, code) != (plain.act, plain.code):
+                place.append((tag, replace(plain, act=act, code=code, basis=basis, log=(plain.log[0], code))))
+    return tuple(places[0]), tuple(places[1])
 
 
 def _short(decision: Decision, vr: bytes) -> Decision | Act | int:
@@ -134,12 +203,8 @@ def _short(decision: Decision, vr: bytes) -> Decision | Act | int:
         return decision
     if decision.act is Act.KEEP:
         most = DicomDictionary[decision.tag][1].split("-")[-1].split(" ")[0]
-        return _WIDTH.get(vr, 1) * int(most) if most.isdigit() and vr in _WIDTH else 0xFFFFFFFE
+        return WIDTH.get(vr, 1) * int(most) if most.isdigit() and vr in WIDTH else 0xFFFFFFFE
     return decision.act if decision.act in (Act.NUMBER, Act.CODE, Act.TIME) else decision
-
-
-_WIDTH = {b"US": 2, b"SS": 2, b"UL": 4, b"SL": 4, b"FL": 4, b"FD": 8, b"SV": 8, b"UV": 8, b"AT": 4}
-"""Bytes of one number: a value that is longer than its multiplicity allows is something else."""
 
 
 FACTS = frozenset(
@@ -158,111 +223,3 @@ FACTS = frozenset(
     ]
 )
 """Attributes whose original values are needed: for the length of the pixel data, and for the object's own ids."""
-
-_SPECIAL = {
-    "SpecificCharacterSet": (Act.CHARSET, "K"),
-    "PatientName": (Act.PATIENT_NAME, "D"),
-    "PatientID": (Act.PATIENT_ID, "D"),
-    "PatientIdentityRemoved": (Act.MARKER, "D"),
-    "DeidentificationMethod": (Act.MARKER, "D"),
-    "DeidentificationMethodCodeSequence": (Act.MARKER, "D"),
-    "LongitudinalTemporalInformationModified": (Act.MARKER, "D"),
-    "BurnedInAnnotation": (Act.BURNED_IN, "K"),
-    "CodeValue": (Act.CODED, "C"),
-    "CodingSchemeDesignator": (Act.CODED, "C"),
-    "CodingSchemeVersion": (Act.CODED, "C"),
-    "CodeMeaning": (Act.CODED, "C"),
-    "LongCodeValue": (Act.CODED, "C"),
-    "URNCodeValue": (Act.CODED, "X"),
-}
-
-
-def _decide(
-    tag: int,
-    keyword: str,
-    vr: str,
-    row: dict[str, str] | None,
-    beyond: dict[str, str] | None,
-    defaults: Mapping[str, str],
-    profile: Profile,
-) -> tuple[Act, str, str]:
-    """Act, code and basis of one attribute: own rules, then the profile, the table with its options, beyond, the VR."""
-    if keyword in _SPECIAL:
-        act, code = _SPECIAL[keyword]
-        return act, code, "rwid"
-    if tag & 0xFFFF == 0 or tag >> 16 in range(0x5000, 0x5100) or tag >> 16 in range(0x6000, 0x6100):
-        return Act.DROP, "X", "group lengths, curves and overlays"
-    if 0x00080105 <= tag <= 0x00080118:
-        return Act.DROP, "X", "names a vocabulary and who keeps it"
-    if keyword in profile.attributes:
-        code = profile.attributes[keyword]
-        return _act(keyword, vr, code, profile), code, f"profile {profile.name}"
-    if beyond is not None and beyond["action"] == "X":
-        return Act.DROP, "X", beyond["reason"]
-    if row is not None:
-        code, basis = _resolve(vr, row, profile)
-        return _act(keyword, vr, code, profile), code, basis
-    if beyond is not None:
-        return (Act.KEEP if beyond["action"] == "K" else Act.PLAIN), "K", beyond["reason"]
-    return _default(vr, defaults[vr], profile)
-
-
-def _resolve(vr: str, row: dict[str, str], profile: Profile) -> tuple[str, str]:
-    """The single code of a table row under the profile's options, first in the order of options.csv, else Basic."""
-    for option in read_rows("options.csv"):
-        name = option["option"]
-        if name in profile.options and row.get(name):
-            return row[name], option["meaning"].removesuffix(" Option")
-    code = row["basic"]
-    book = profile.compound_sequence if vr == "SQ" else profile.compound
-    return book.get(code, code), "Basic Profile" + (f" {code}" if code in book else "")
-
-
-def _act(keyword: str, vr: str, code: str, profile: Profile) -> Act:
-    """How a code is carried out on a VR."""
-    if code == "X":
-        return Act.DROP
-    if code == "Z":
-        return Act.EMPTY
-    if code == "D":
-        return Act.UID if vr == "UI" else Act.DROP if vr == "SQ" else Act.DUMMY
-    if vr == "SQ":
-        return Act.SEQUENCE
-    if code == "U" or (vr == "UI" and code == "C"):
-        return Act.UID
-    if keyword == "PatientBirthDate":
-        return Act.BIRTH_DATE if profile.dates == "modified" else Act.EMPTY
-    return _CLEAN.get(vr, Act.DROP) if code == "C" else _KEPT.get(vr, Act.KEEP)
-
-
-_CLEAN = {
-    "DA": Act.DATE, "DT": Act.DATE, "TM": Act.TIME, "AS": Act.AGE, "CS": Act.CODE, "DS": Act.NUMBER, "IS": Act.NUMBER,
-    **dict.fromkeys(("LO", "LT", "SH", "ST", "UC", "UT"), Act.WORDS),
-    **dict.fromkeys(("US", "SS", "UL", "SL", "FL", "FD", "AT", "SV", "UV"), Act.KEEP),
-}  # fmt: skip
-_KEPT = {
-    "AS": Act.AGE, "CS": Act.CODE, "DS": Act.NUMBER, "IS": Act.NUMBER, "TM": Act.TIME, "UI": Act.PLAIN,
-    "DA": Act.NUMBER, "DT": Act.NUMBER,
-    **dict.fromkeys(("LO", "SH", "UC", "AE"), Act.PLAIN),
-    **dict.fromkeys(("LT", "ST", "UT"), Act.WORDS),
-    **dict.fromkeys(("OB", "OW", "OF", "OD", "OL", "OV", "UN", "UR", "PN"), Act.DROP),
-}  # fmt: skip
-_DEFAULTS = {"X": Act.DROP, "K": Act.KEEP, "CODE": Act.CODE, "NUMBER": Act.NUMBER, "SEQUENCE": Act.SEQUENCE}
-_DEFAULTS |= {"U": Act.UID, "C": Act.WORDS}
-
-
-def _default(vr: str, action: str, profile: Profile) -> tuple[Act, str, str]:
-    """Beyond the table: what the VR alone allows (rules/vr.csv)."""
-    basis = f"not in the table: VR {vr}"
-    if action in ("DATE", "TIME"):
-        if profile.dates == "removed":
-            return Act.DROP, "X", basis
-        moved = Act.TIME if action == "TIME" else Act.DATE if profile.dates == "modified" else Act.NUMBER
-        return moved, "C" if moved is Act.DATE else "K", basis
-    if action == "AGE":
-        keeps = "retain_patient_characteristics" in profile.options
-        return (Act.AGE, "C", basis) if keeps else (Act.DROP, "X", basis)
-    if action == "U" and "retain_uids" in profile.options:
-        return Act.PLAIN, "K", basis
-    act = _DEFAULTS[action]
-    return act, action if action in ("X", "U", "C") else "K", basis

@@ -35,6 +35,14 @@ class Profile:
     compound_sequence: Mapping[str, str]
     attributes: Mapping[str, str]
     languages: tuple[str, ...]
+    by_type: tuple[str, ...] = ()
+    """Compound codes that the attribute's Type in the IOD decides; the others, and unknown Types, end as `compound` says."""
+    safe_private: str = "standard"
+    """Which private elements are safe: standard (Table E.3.10-1), or tcia, which adds the TCIA knowledge base."""
+    text: str = "tags"
+    """What takes the place of an identifier in report text: surrogates (realistic stand-ins) or tags ([NAME])."""
+    second_opinion: str = ""
+    """presidio: a report in which it still sees a person is withheld. Empty: no second opinion."""
 
     @property
     def dates(self) -> str:
@@ -71,7 +79,19 @@ def load_profile(name_or_path: str) -> Profile:
         ) from None
 
 
-_PROFILE_KEYS = {"name", "edition", "options", "compound", "compound_sequence", "attributes", "languages"}
+_PROFILE_KEYS = {
+    "name",
+    "edition",
+    "options",
+    "compound",
+    "compound_sequence",
+    "attributes",
+    "languages",
+    "by_type",
+    "safe_private",
+    "text",
+    "second_opinion",
+}
 _CODES = ("X", "Z", "D", "C", "U", "K")
 
 
@@ -89,12 +109,18 @@ def _profile(path: Path, book: dict[str, Any]) -> Profile:
     for option in book["options"]:
         if option not in available:
             raise ConfigurationError(f"{path}: no option {option!r}; options are {', '.join(available)}.")
-        if available[option]["available"] != "yes":
-            raise ConfigurationError(
-                f"{path}: option {option!r} is not done by this release ({available[option]['why']})."
-            )
     if {"retain_longitudinal_modified_dates", "retain_longitudinal_full_dates"} <= set(book["options"]):
         raise ConfigurationError(f"{path}: modified and full dates exclude each other; name one.")
+    if book.get("safe_private", "standard") not in ("standard", "tcia"):
+        raise ConfigurationError(
+            f"{path}: safe_private = {book['safe_private']!r}; lists are standard, tcia."
+        )
+    _check_text(path, book)
+    unknown_codes = set(book.get("by_type", [])) - {"X/Z", "X/D", "Z/D", "X/Z/D", "X/Z/U*"}
+    if unknown_codes:
+        raise ConfigurationError(
+            f"{path}: by_type names {sorted(unknown_codes)}, which are no compound codes."
+        )
     attributes = dict(book.get("attributes", {}))
     keywords = {entry[4] for entry in DicomDictionary.values()}
     for keyword, code in attributes.items():
@@ -110,7 +136,27 @@ def _profile(path: Path, book: dict[str, Any]) -> Profile:
         compound_sequence=dict(book["compound_sequence"]),
         attributes=attributes,
         languages=tuple(book.get("languages", ["en"])),
+        by_type=tuple(book.get("by_type", [])),
+        safe_private=str(book.get("safe_private", "standard")),
+        text=str(book.get("text", "tags")),
+        second_opinion=str(book.get("second_opinion", "")),
     )
+
+
+_TEXT_LANGUAGES = ("en", "de", "es", "fr")
+
+
+def _check_text(path: Path, book: dict[str, Any]) -> None:
+    """Raises ConfigurationError where the keys about report text name what there is not."""
+    if book.get("text", "tags") not in ("surrogates", "tags"):
+        raise ConfigurationError(f"{path}: text = {book['text']!r}; it is surrogates or tags.")
+    if book.get("second_opinion", "") not in ("", "presidio"):
+        raise ConfigurationError(f"{path}: second_opinion = {book['second_opinion']!r}; it is presidio, or not there.")
+    strange = set(book.get("languages", ["en"])) - set(_TEXT_LANGUAGES)
+    if strange:
+        raise ConfigurationError(
+            f"{path}: no rules for languages {sorted(strange)}; there are {', '.join(_TEXT_LANGUAGES)}."
+        )
 
 
 _NEWER = frozenset({"EthnicGroups"})  # in the standard, not yet in the dictionary: always removed

@@ -7,19 +7,16 @@ does not: lengths, nesting and order (walk), the changes themselves (actions).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from pydicom._uid_dict import UID_dictionary
 
 from curation.deid import actions
 from curation.deid.explicit import element
 from curation.deid.identity import codecs_of, decode
+from curation.deid.memory import Context
 from curation.deid.policy import Act, Decision
 from curation.deid.pseudonyms import dicom_uid
 from curation.records import Refused
-
-if TYPE_CHECKING:
-    from curation.deid.walk import Walk
 
 NUMBER = b"0123456789+-.eE\\ \0"
 CODE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ \\\0"
@@ -33,12 +30,12 @@ def is_registered(uid: bytes) -> bool:
     return uid in _REGISTERED_UIDS
 
 
-def keep(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def keep(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """As it is."""
     return b"" if len(raw) & 1 else element(tag, vr, raw)
 
 
-def number(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def number(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """As it is where it is numbers (IS, DS, and DA and DT under full dates)."""
     if raw.strip(NUMBER):
         walk.note(tag)
@@ -46,12 +43,12 @@ def number(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: i
     return element(tag, vr, raw)
 
 
-def time_of_day(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def time_of_day(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """As it is where it is a time of day."""
     return time(walk, tag, vr, raw)
 
 
-def time(walk: Walk, tag: int, vr: bytes, raw: bytes) -> bytes:
+def time(walk: Context, tag: int, vr: bytes, raw: bytes) -> bytes:
     """A time of day; anything else is emptied."""
     if raw.strip(TIME):
         walk.note(tag)
@@ -59,12 +56,12 @@ def time(walk: Walk, tag: int, vr: bytes, raw: bytes) -> bytes:
     return element(tag, vr, raw)
 
 
-def fact_code(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def fact_code(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """A coded string."""
     return code(walk, tag, vr, raw)
 
 
-def code(walk: Walk, tag: int, vr: bytes, raw: bytes) -> bytes:
+def code(walk: Context, tag: int, vr: bytes, raw: bytes) -> bytes:
     """A coded string; one that breaks its grammar is reduced to safe words in upper case."""
     if not raw.strip(CODE) and all(len(v.strip(b" \0")) <= 16 for v in raw.split(b"\\")):
         return element(tag, vr, raw)
@@ -76,7 +73,7 @@ def code(walk: Walk, tag: int, vr: bytes, raw: bytes) -> bytes:
     return b"" if value.strip(CODE) or not value.strip(b"\\ ") else element(tag, vr, value)
 
 
-def plain(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def plain(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """As it is where it is printable ASCII."""
     text = raw.rstrip(b" \0")
     if vr == b"UI" and text.strip(b"0123456789.\\"):
@@ -88,25 +85,25 @@ def plain(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: in
     return b""
 
 
-def drop(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def drop(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """Removed."""
     walk.log.append(rule.log)
     return b""
 
 
-def empty(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def empty(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """Of zero length."""
     walk.log.append(rule.log)
     return element(tag, vr, b"")
 
 
-def dummy(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def dummy(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """A dummy of the VR."""
     walk.log.append(rule.log)
     return element(tag, vr, actions.dummy(vr))
 
 
-def uid(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def uid(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """Keyed UIDs for all that the standard does not register."""
     plain = raw.rstrip(b" \0")
     if not plain:
@@ -122,7 +119,7 @@ def uid(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int)
     return element(tag, vr, b"\\".join(parts))
 
 
-def date(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def date(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """Moved by the patient's offset."""
     walk.log.append(rule.log)
     key = (raw, walk.days, vr)
@@ -133,13 +130,13 @@ def date(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int
     return element(tag, vr, moved)
 
 
-def age(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def age(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """At most 90 years."""
     walk.log.append((rule.log[0], "C"))
     return element(tag, vr, actions.cap_age(raw))
 
 
-def words(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def words(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """Words of the safe vocabulary."""
     walk.log.append(rule.log)
     key = (raw, vr, walk.codecs)
@@ -149,7 +146,7 @@ def words(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: in
     return element(tag, vr, cleaned)
 
 
-def safe_words(walk: Walk, raw: bytes, vr: bytes) -> bytes:
+def safe_words(walk: Context, raw: bytes, vr: bytes) -> bytes:
     """The safe words of a text value in its own character set; b"" where the bytes contradict that set."""
     text = decode(raw.strip(b" \0"), walk.codecs)
     if text is None or walk.codecs is None:
@@ -164,32 +161,32 @@ def safe_words(walk: Walk, raw: bytes, vr: bytes) -> bytes:
         return cleaned.encode("ascii", "ignore")
 
 
-def patient_name(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def patient_name(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """The first letters of the pseudonym."""
     walk.log.append(rule.log)
     return element(tag, vr, b"" if depth else walk.patient_id.hex[:8].encode())
 
 
-def patient(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def patient(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """The pseudonym."""
     walk.log.append(rule.log)
     return element(tag, vr, b"" if depth else str(walk.patient_id).encode())
 
 
-def birth_date(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def birth_date(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """Moved, and not before 90 years before the study."""
     walk.log.append(rule.log)
     moved = b"" if depth else actions.birth_date(raw, walk.days, walk.facts.study_date, walk.facts.age)
     return element(tag, vr, moved)
 
 
-def charset(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def charset(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """As it is where every term is registered."""
     # an item may name another set; then its text is read by the dataset's own, and dropped where that fails
     return element(tag, vr, raw) if walk.codecs is not None and codecs_of(raw) is not None else b""
 
 
-def burned_in(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def burned_in(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """NO stays. YES withholds the object, unless the policy has its pixels cleaned: then YES stays for who does that."""
     plain = raw.strip(b" \0").upper()
     if plain == b"YES" and "clean_pixel_data" not in walk.policy.profile.options:
@@ -197,12 +194,12 @@ def burned_in(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth
     return element(tag, vr, plain) if plain in (b"NO", b"YES") else b""
 
 
-def nothing(walk: Walk, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+def nothing(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """Removed; somebody else writes it, or nobody."""
     return b""
 
 
-CARRY_OUT: Mapping[Act, Callable[[Walk, Decision, int, bytes, bytes, int], bytes]] = {
+CARRY_OUT: Mapping[Act, Callable[[Context, Decision, int, bytes, bytes, int], bytes]] = {
     Act.KEEP: keep,
     Act.NUMBER: number,
     Act.CODE: fact_code,

@@ -159,7 +159,8 @@ def test_the_default_deny_covers_every_vr() -> None:
     [
         (('edition = "2026d"', 'edition = "1999z"'), "rules/ has 2026d"),
         (('"clean_graphics"', '"clean_everything"'), "no option 'clean_everything'"),
-        (('"clean_graphics"', '"retain_safe_private"'), "not done by this release"),
+        (("languages =", 'safe_private = "all"\nlanguages ='), "lists are standard, tcia"),
+        (('by_type = ["X/Z"', 'by_type = ["X/K"'), "no compound codes"),
         (('"clean_graphics"', '"retain_longitudinal_full_dates"'), "exclude each other"),
         (('DeviceUID = "U"', 'DeviceUID = "Q"'), "codes are X, Z, D, C, U, K"),
         (('DeviceUID = "U"', 'DeviceUuid = "U"'), "no DICOM keyword"),
