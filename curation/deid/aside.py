@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from curation.deid.graphics import ANNOTATIONS, LAYERS, Graphics
-from curation.deid.structured import CONTENT, Around, clean_content, clean_items
+from curation.deid.structured import CONTENT, TEMPLATE, Around, clean_content, clean_items, clean_template
 from curation.deid.tree import Item, splice, write_items
 
 CONTEXT = 0x00400555
-ASIDE = frozenset({CONTENT, CONTEXT, ANNOTATIONS, LAYERS})
-"""Top-level sequences of content items and of graphics."""
+ASIDE = frozenset({CONTENT, CONTEXT, TEMPLATE, ANNOTATIONS, LAYERS})
+"""Top-level sequences of content items, their template, and graphics."""
 
 
 def put_back(
     header: bytes, aside: Mapping[int, list[Item]], around: Around
 ) -> tuple[bytes, list[bytes], list[tuple[str, str]]]:
     """The header with these sequences cleaned and put where they stood; what was put there; the actions for the log."""
-    made: dict[int, bytes] = {}
+    made: dict[int, bytes | None] = {}
     log: list[tuple[str, str]] = []
     graphics = Graphics(around)
     for tag, items in sorted(aside.items()):
@@ -28,8 +28,15 @@ def put_back(
             clean = graphics.annotations(items)
         elif tag == LAYERS:
             clean = graphics.layers(items)
+        elif tag == TEMPLATE:
+            clean = clean_template(items, around)
         else:
             clean, actions = (clean_content if tag == CONTENT else clean_items)(items, around)
             log += actions
-        made[tag] = write_items(clean)
-    return splice(header, made), list(made.values()), [*log, *dict.fromkeys(graphics.cleaner.log)]
+        # an acquisition context may be empty and must be there (PS3.3 C.7.6.14)
+        made[tag] = write_items(clean) if clean or tag == CONTEXT else None
+    return (
+        splice(header, made),
+        [value for value in made.values() if value],
+        [*log, *dict.fromkeys(graphics.cleaner.log)],
+    )

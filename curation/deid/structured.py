@@ -35,7 +35,7 @@ from curation.records import Refused
 
 CONTENT = 0x0040A730
 _CONCEPT, _VALUE_TYPE, _RELATION, _BY_REFERENCE = 0x0040A043, 0x0040A040, 0x0040A010, 0x0040DB73
-_TEMPLATE, _MEASURED = 0x0040A504, 0x0040A300
+TEMPLATE, _MEASURED = 0x0040A504, 0x0040A300
 _MAPPING_RESOURCE = 0x00080105
 _NUMERIC = (0x0040A30A, 0x0040A161, 0x0040A162, 0x0040A163)
 _UNITS = 0x004008EA
@@ -79,6 +79,11 @@ def clean_items(items: Sequence[Item], around: Around) -> tuple[list[Item], list
     cleaner = Cleaner(around)
     kept = cleaner.children(items, ())
     return [_plain(node.item) for node in kept], list(dict.fromkeys(cleaner.log))
+
+
+def clean_template(items: Sequence[Item], around: Around) -> list[Item]:
+    """The root's template, where it is one of the standard's own."""
+    return Cleaner(around).sequence(TEMPLATE, list(items), "K")
 
 
 def _plain(item: Item) -> Item:
@@ -310,7 +315,7 @@ class Cleaner:
         )
         if allowed is None:
             return [self.code(item) for item in items[:1]]
-        if tag == _TEMPLATE and not all(_text(item, _MAPPING_RESOURCE) == "DCMR" for item in items):
+        if tag == TEMPLATE and not all(_text(item, _MAPPING_RESOURCE) == "DCMR" for item in items):
             self.note(tag, "X")  # a private template may be called anything
             return []
         out: list[Item] = []

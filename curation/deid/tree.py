@@ -91,15 +91,15 @@ def write_items(items: list[Item]) -> bytes:
     return b"".join(out)
 
 
-def splice(header: bytes, sequences: dict[int, bytes]) -> bytes:
-    """A clean header with the value of each of these top-level sequences put in; b"" takes the sequence out."""
+def splice(header: bytes, sequences: dict[int, bytes | None]) -> bytes:
+    """A clean header with the value of each of these top-level sequences put in; None takes the sequence out."""
     out, pos = [], 0
     while pos < len(header):
         tag, vr, start, length = explicit_header(header, pos, len(header))
         stop = start + length
         if tag not in sequences:
             out.append(header[pos:stop])
-        elif sequences[tag]:
-            out.append(element(tag, vr, sequences[tag]))
+        elif (value := sequences[tag]) is not None:
+            out.append(element(tag, vr, value))
         pos = stop
     return b"".join(out)
