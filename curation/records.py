@@ -205,6 +205,9 @@ class Instance:
         "What the device says of burned-in annotation: YES, NO or nothing.", dicom="BurnedInAnnotation"
     )
     burned_in_regions: list[dict[str, Any]] = column("Boxes that were blanked.", unit="px", arrow=_BOXES)
+    may_show_face: bool = column(
+        "A slice of a head whose face was not removed, by anatomy words and field of view: a surface drawn from its series may be recognised."
+    )
     header: Blob = column(
         "The clean dataset without its pixels, Explicit VR Little Endian, without file meta."
     )
@@ -347,6 +350,9 @@ class Residual:
     )
     kind: str = column("What it is: name, id, phone, address, birth_date, original_date and so on.")
     form: str = column("How it is written: plain, part of a word, initials, base64, utf-16 and so on.")
+    is_blocking: bool = column(
+        "Whether it keeps the delivery from being published; false for text in pixels that names nobody known."
+    )
     site: str = column("Who delivered.")
     delivery: str = column("With which delivery it came.")
     code_version: str = column("Which rwid made the row.")

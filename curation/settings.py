@@ -30,6 +30,7 @@ _RWID_TOML = """\
 # worker_memory_mib = 2048    # a worker that asks for more is refused as `memory`
 # max_file_mib = 8192         # a larger file is refused as `too_large`
 # profile = "research"        # de-identification profile: basic, research, or the path of a profile file
+# verify_sample = 4           # objects of each modality and delivery whose pixels the second look reads for text; -1: all
 # key_file = ""               # where the secret key lies; default: restricted/key, made on first use
 # key_command = ""            # or a command that prints the key in hex, such as a KMS client
 """
@@ -93,6 +94,7 @@ class Settings(BaseSettings):
     worker_memory_mib: int = Field(default=2048, ge=256)
     max_file_mib: int = Field(default=8192, ge=1)
     profile: str = "research"
+    verify_sample: int = Field(default=4, ge=-1)
     key_file: Path | None = None
     key_command: str = ""
 

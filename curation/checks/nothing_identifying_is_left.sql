@@ -3,3 +3,4 @@
 -- scope: delivery
 SELECT rule, place, kind, form, instance_id, report_id
 FROM residuals
+WHERE is_blocking

@@ -53,6 +53,7 @@ class Found:
     rule: str
     kind: str
     form: str = ""
+    is_blocking: bool = True
 
 
 @dataclass

@@ -27,6 +27,7 @@ from curation.deid.pseudonyms import Pseudonyms, dicom_uid
 from curation.deid.verify import RULES, Found, Person, look_at_dataset, look_at_text
 from curation.deid.verify_known import Known, known_by_identity
 from curation.deid.verify_pixels import decode_payload, digest_of, payload_faults
+from curation.deid.verify_reading import text_faults
 from curation.engine import map_items
 from curation.lake import Lake, Part
 from curation.records import Residual, Verification, to_table
@@ -54,9 +55,9 @@ class Verified:
     seconds: float
 
     @property
-    def n_found(self) -> int:
-        """How many things ought not to be there."""
-        return len(self.residuals)
+    def n_blocking(self) -> int:
+        """How many of the residuals keep a delivery from being published."""
+        return sum(residual.is_blocking for residual in self.residuals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class _Worker:
 
     pseudonyms: Pseudonyms
     received: date
+    sample: frozenset[bytes]
+    """Instances of which text is looked for in the pixels."""
     people: dict[bytes, Person]
 
     def person(self, patient: bytes, known: Mapping[bytes, Known]) -> Person:
@@ -90,10 +93,10 @@ class _Worker:
         return found
 
 
-def make_worker(key: bytes, received: date) -> _Worker:
+def make_worker(key: bytes, received: date, sample: frozenset[bytes]) -> _Worker:
     """A worker's memory, from what can be sent to it."""
     warnings.simplefilter("ignore")  # pydicom's warnings quote values
-    return _Worker(Pseudonyms(key), received, {})
+    return _Worker(Pseudonyms(key), received, sample, {})
 
 
 def verify_delivery(
@@ -102,8 +105,13 @@ def verify_delivery(
     site: str,
     parts: Mapping[str, Sequence[Part]],
     progress: Progress | None = None,
+    sample: int | None = None,
 ) -> Verified:
-    """Looks at everything in the parts of one delivery. Raises ConfigurationError where the key is wrong."""
+    """Looks at everything in the parts of one delivery; text in pixels in `sample` objects of each modality.
+
+    Without `sample`, as the settings say; -1 means all. Raises ConfigurationError where the key is wrong.
+    """
+    sample = settings.verify_sample if sample is None else sample
     started = time.monotonic()
     lake = Lake(settings.places.lake)
     looked: Counter[str] = Counter()
@@ -120,7 +128,7 @@ def verify_delivery(
         deadline_s=max(600.0, settings.file_deadline_s),
         memory_mib=settings.worker_memory_mib,
         initializer=make_worker,
-        initargs=(load_key(settings), received),
+        initargs=(load_key(settings), received, choose_sample(lake, parts, sample)),
     )
     for done, outcome in enumerate(outcomes, 1):
         if outcome.value is None:  # what cannot be looked at is not known to be clean
@@ -159,6 +167,7 @@ def _residual(
         rule=found.rule,
         kind=found.kind,
         form=found.form,
+        is_blocking=found.is_blocking,
         **stamp,
     )
 
@@ -218,6 +227,21 @@ def _people(lake: Lake, settings: Settings, parts: Mapping[str, Sequence[Part]])
         patient = study.patient_id.bytes
         people[patient] = people[patient] | known if patient in people else known
     return people
+
+
+def choose_sample(lake: Lake, parts: Mapping[str, Sequence[Part]], sample: int) -> frozenset[bytes]:
+    """Instances whose pixels are read for text: of each modality so many, by the hash of their ids; -1 means all."""
+    by_modality: dict[str, list[bytes]] = {}
+    for part in parts.get("instances", ()) if sample else ():
+        table = pq.read_table(lake.root / part.path, columns=["instance_id", "modality", "n_frames"])
+        for row in _plain_rows(table):
+            if row["n_frames"]:
+                by_modality.setdefault(row["modality"], []).append(row["instance_id"])
+    chosen: set[bytes] = set()
+    for ids in by_modality.values():
+        ids.sort(key=lambda i: hashlib.sha256(i).digest())
+        chosen.update(ids if sample < 0 else ids[:sample])
+    return frozenset(chosen)
 
 
 def _digest_faults(
@@ -315,13 +339,18 @@ def _look_at_frames(
         patient = owners.get(instance)
         person = worker.person(patient, known) if patient else None
         try:
-            is_right = digest_of(decode_payload(row["codec"], row["payload"])) == row["pixel_sha256"]
+            values = decode_payload(row["codec"], row["payload"])
         except ValueError:
-            is_right = False
-        if not is_right:
-            looked.found.append(
-                (instance, None, Found(place, "hash", "pixels are not those that were hashed"))
-            )
+            looked.found.append((instance, None, Found(place, "hash", "pixels cannot be decoded")))
+            continue
+        if digest_of(values) != row["pixel_sha256"]:
+            fault = Found(place, "hash", "pixels are not those that were hashed")
+            looked.found.append((instance, None, fault))
+        if instance in worker.sample and row["frame_index"] == 0:
+            looked.looked["pixel_text"] += 1
+            texts = text_faults(values, person, place)
+            looked.unknown["pixel_text"] += texts is None
+            looked.found.extend((instance, None, text) for text in texts or ())
         looked.found.extend(
             (instance, None, found) for found in payload_faults(row["codec"], row["payload"], person, place)
         )

@@ -74,7 +74,7 @@ def sound() -> dict[str, list[Any]]:
         "person_tokens": [],
         "deid_log": [log, dataclasses.replace(log, source_digest=b"r" * 32, kind="report")],
         "verifications": [row(records.Verification, **place, rule="identity", n_looked_at=2)],
-        "residuals": [],
+        "residuals": [row(records.Residual, rule="pixel_text", place="frame 0", is_blocking=False)],
         "refusals": [row(records.Refusal, **place, reason="truncated", source_digest=b"x" * 32)],
         "series": [row(records.Series, **place, **study, series_id=our_id("series"), n_instances=1)],
         "studies": [row(records.Study, **place, **study, n_series=1, n_instances=1, split_bucket=7)],
@@ -120,7 +120,7 @@ SPOILT: Mapping[str, list[dict[str, list[Any]]]] = {
     ],
     "releases_are_logged": [fewer("deid_log"), changed("deid_log", withheld="malformed")],
     "nothing_identifying_is_left": [
-        {**sound(), "residuals": [row(records.Residual, rule="identity", place="(0010,0010)", kind="name")]}
+        {**sound(), "residuals": [row(records.Residual, rule="identity", place="(0010,0010)", kind="name", is_blocking=True)]}
     ],
     "every_object_got_a_second_look": [fewer("verifications"), changed("verifications", n_looked_at=1)],
     "refusal_reasons_are_known": [changed("refusals", reason="bad luck")],
