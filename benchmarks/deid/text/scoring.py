@@ -10,35 +10,24 @@ as removed when it has changed. A clinical word is touched when the alignment do
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
-from benchmarks.deid.text.test_side_dates import fold, read
+import numpy as np
 
-TOKEN = re.compile(r"\w+|[^\w\s]")
-SPAN = "\0"
-"""Stands for a whole span in the alignment: equal to nothing."""
+from benchmarks.deid.text.test_side_dates import fold, read, write
+
+TOKEN = re.compile(r"\d+|[^\W\d_]+|[^\w\s]|_")
 NOT_SCORED = frozenset(["neutral"])
-GENERIC = frozenset(
-    "hospital hospitals clinic clinica clinique klinik klinikum universitatsklinikum krankenhaus medical center centre centro "
-    "university universitario general regional memorial health system trust foundation infirmary community county district nhs "
-    "royal practice surgery praxis centros salud servicio hopital polyclinique cabinet imagerie imaging radiologie radiology "
-    "group associates the and und of von der den zu for de del la las los du des le les el al y et am an im st san saint "
-    "street str strasse road ave avenue lane ln blvd boulevard court terrace close drive dr calle avda paseo plaza ronda "
-    "camino rue quai place impasse chemin allee weg gasse allee station www http https com org net edu html gmail "
-    "medicine school inc ltd llc gmbh company shl usa".split()
-)
-TITLES = frozenset(
-    "dr dra drs doctor docteur doctora mr mrs ms miss prof pr pd med md phd do rn np pa herr herrn frau fr don dona d dna sr sra "
-    "m mme monsieur madame monsieur mlle oa prim univ doz sig".split()
-)
-"""Words beside a name that may go with it; not counted as clinical."""
+_WORDS = tomllib.loads(Path(__file__).with_name("scoring_words.toml").read_text(encoding="utf-8"))
+GENERIC, TITLES = frozenset(_WORDS["generic"]), frozenset(_WORDS["titles"])
 NUMBERS = frozenset(["id", "phone", "device", "age"])
 
 
@@ -75,38 +64,76 @@ def words_of(text: str) -> list[str]:
     return [fold(w) for w in re.findall(r"\w+", text)]
 
 
-def segments(text: str, spans: Sequence[dict[str, Any]], cleaned: str) -> tuple[list[str], list[str], int]:
-    """For each span what stands in its place; the clinical words that are gone; how many there were."""
+def align(left: Sequence[str], weights: Sequence[int], right: Sequence[str]) -> list[int]:
+    """For each left token the place of its equal on the right, -1 for none: the heaviest common subsequence.
+
+    Words outside identifiers weigh most, so that a number that happens to stand in two dates pulls nothing out of place.
+    """
+    numbers = {t: n for n, t in enumerate(dict.fromkeys([*left, *right]))}
+    there = np.array([numbers[t] for t in right], dtype=np.int64)
+    best = np.zeros(
+        (len(left) + 1, len(right) + 1), dtype=np.int32
+    )  # [left tokens taken, right tokens taken]
+    for i, token in enumerate(left):
+        taken = best[i, :-1] + np.where(there == numbers[token], weights[i], 0)
+        best[i + 1, 1:] = np.maximum.accumulate(np.maximum(best[i, 1:], taken))
+    image = [-1] * len(left)
+    i, j = len(left), len(right)
+    while i and j:
+        if best[i, j] == best[i, j - 1]:
+            j -= 1
+        elif best[i, j] == best[i - 1, j]:
+            i -= 1
+        else:
+            i, j = i - 1, j - 1
+            image[i] = j
+    return image
+
+
+def segments(
+    text: str, spans: Sequence[dict[str, Any]], cleaned: str
+) -> tuple[list[str], list[bool], list[str], int]:
+    """For each span what stands in its place, and whether it alone; the clinical words that are gone; how many there were."""
     left: list[str] = []
     counted: list[bool] = []
-    at_span: list[int] = []
+    places: list[tuple[int, int]] = []
     at = 0
-    for span in spans:
-        outside = TOKEN.findall(text[at : span["start"]])
-        left += [fold(t) for t in outside]
+    for start, stop in [*((s["start"], s["end"]) for s in spans), (len(text), len(text))]:
+        outside = TOKEN.findall(text[at:start])
+        inside = TOKEN.findall(text[start:stop])
+        left += map(fold, outside + inside)
         counted += [t[0].isalnum() and fold(t) not in TITLES for t in outside]
-        at_span.append(len(left))
-        left.append(SPAN)
-        counted.append(False)
-        at = span["end"]
-    outside = TOKEN.findall(text[at:])
-    left += [fold(t) for t in outside]
-    counted += [t[0].isalnum() and fold(t) not in TITLES for t in outside]
+        counted += [False] * len(inside)
+        places.append((len(left) - len(inside), len(left)))
+        at = stop
+    places.pop()
+    owned = {
+        i
+        for span, (first, last) in zip(spans, places, strict=True)
+        if span["category"] not in NOT_SCORED
+        for i in range(first, last)
+    }
     found = list(TOKEN.finditer(cleaned))
     right = [fold(m.group()) for m in found]
-    image: list[int] = [-1] * len(left)
-    for block in difflib.SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks():
-        for k in range(block.size):
-            image[block.a + k] = block.b + k
+    weights = [
+        (3 if t[0].isalnum() else 1) if i in owned else (10 if t[0].isalnum() else 2)
+        for i, t in enumerate(left)
+    ]
+    image = align(left, weights, right)
     gone = [left[i] for i, counts in enumerate(counted) if counts and image[i] < 0]
-    pieces = []
-    for i in at_span:
-        before = next((image[k] for k in range(i - 1, -1, -1) if image[k] >= 0), -1)
-        after = next((image[k] for k in range(i + 1, len(left)) if image[k] >= 0), len(right))
+    pieces: list[str] = []
+    alone: list[bool] = []
+    for first, last in places:
+        before = next((image[k] for k in range(first - 1, -1, -1) if image[k] >= 0 and k not in owned), -1)
+        after = next(
+            (image[k] for k in range(last, len(left)) if image[k] >= 0 and k not in owned), len(right)
+        )
         start = found[before].end() if before >= 0 else 0
         stop = found[after].start() if after < len(right) else len(cleaned)
         pieces.append(cleaned[start:stop].strip())
-    return pieces, gone, sum(counted)
+        beside = [image[k] for k in (first - 1, last) if 0 <= k < len(left)]
+        alone.append(min(beside, default=0) >= 0)
+    return pieces, alone, gone, sum(counted)
 
 
 def is_left(original: str, instead: str, category: str) -> bool:
@@ -123,10 +150,16 @@ def is_left(original: str, instead: str, category: str) -> bool:
     return any(w in inner or (len(w) >= 5 and w in folded) for w in own)
 
 
-def score_date(score: Score, span: dict[str, Any], original: str, instead: str, language: str, days: int) -> bool:
+def same_words(one: str, other: str) -> bool:
+    return fold(" ".join(one.split())) == fold(" ".join(other.split()))
+
+
+def score_date(
+    score: Score, span: dict[str, Any], original: str, instead: str, language: str, days: int
+) -> bool:
     """True where the date is removed: changed, or nothing of it is left. Counts format and interval."""
-    if not span["pattern"]:
-        return fold(original) != fold(instead) if re.search(r"\d", instead) else not is_left(original, instead, "id")
+    if not span.get("pattern"):
+        return not same_words(original, instead)
     day = date.fromisoformat(span["day"])
     shifted = day + timedelta(days=days)
     reading = read(instead, span["pattern"], language, shifted)
@@ -134,7 +167,7 @@ def score_date(score: Score, span: dict[str, Any], original: str, instead: str, 
     score.dates += is_event
     if reading is None:
         return not is_left(original, instead, "id")
-    found, weekday_fits = reading
+    found, weekday_fits, instead = reading
     is_whole = any(code in span["pattern"] for code in ("%d", "%e", "%o"))
     if is_event:
         score.dates_same_format += 1
@@ -142,7 +175,10 @@ def score_date(score: Score, span: dict[str, Any], original: str, instead: str, 
         if "%A" in span["pattern"] or "%a" in span["pattern"]:
             score.weekdays += 1
             score.weekdays_right += weekday_fits
-    return fold(re.sub(r"\s+", " ", instead)) != fold(re.sub(r"\s+", " ", original)) or days == 0
+    looks_the_same = same_words(write(shifted, span["pattern"], language), original)
+    return looks_the_same or not same_words(
+        instead, original
+    )  # 3 May is 3 May again, a whole number of years earlier
 
 
 def score_report(score: Score, row: dict[str, Any], cleaned: str | None, days: int) -> None:
@@ -151,22 +187,27 @@ def score_report(score: Score, row: dict[str, Any], cleaned: str | None, days: i
     if cleaned is None:
         score.n_withheld += 1
         return
-    pieces, gone, n_words = segments(row["text"], row["spans"], cleaned)
+    pieces, alone, gone, n_words = segments(row["text"], row["spans"], cleaned)
     score.words += n_words
     score.words_touched += len(gone)
     score.touched.update(gone)
     leaks: set[str] = set()
-    for span, instead in zip(row["spans"], pieces, strict=True):
+    for span, instead, is_alone in zip(row["spans"], pieces, alone, strict=True):
         original, category = row["text"][span["start"] : span["end"]], span["category"]
         if category in NOT_SCORED:
             same = words_of(original) == words_of(instead)
             score.neutral["kept" if same else "changed"] += 1
             continue
-        if category in ("date", "birth_date") and "pattern" in span:
+        if category in ("date", "birth_date"):
             is_removed = score_date(score, span, original, instead, row["language"], days)
         else:
             is_removed = not is_left(original, instead, category)
-        keys = ("all", f"category/{category}", f"language/{row['language']}", "known" if span["known"] else "unknown")
+        keys = (
+            "all",
+            f"category/{category}",
+            f"language/{row['language']}",
+            "known" if span["known"] else "unknown",
+        )
         both = (f"{row['language']}/{category}",)
         score.spans.update((*keys, *both))
         if is_removed:
@@ -174,9 +215,9 @@ def score_report(score: Score, row: dict[str, Any], cleaned: str | None, days: i
         else:
             leaks.add(category)
             score.missed.append((row["id"], category, original, instead))
-        if span.get("form") and category == "name" and is_removed:
+        if span.get("form") and category == "name" and is_removed and is_alone:
             key = (row["patient"], span["entity"], f"{span['form']}/{' '.join(words_of(original))}")
-            score.stand_ins[key].add(fold(re.sub(r"\s+", " ", instead)))
+            score.stand_ins[key].add(fold(" ".join(instead.split())))
             score.uses[key] += 1
     score.n_clean += not leaks
     score.n_clean_direct += not leaks & DIRECT

@@ -8,116 +8,21 @@ from __future__ import annotations
 
 import random
 import re
+import tomllib
 import unicodedata
 from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import cache
+from pathlib import Path
 
-MONTHS = {
-    "en": ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"],
-    "de": ["Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember"],
-    "es": ["enero", "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto", "septiembre", "octubre", "noviembre", "diciembre"],
-    "fr": ["janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre", "octobre", "novembre", "décembre"],
-}
-SHORT_MONTHS = {
-    "en": ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
-    "de": ["Jan", "Feb", "Mär", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez"],
-    "es": ["ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sep", "oct", "nov", "dic"],
-    "fr": ["janv", "févr", "mars", "avr", "mai", "juin", "juil", "août", "sept", "oct", "nov", "déc"],
-}
-WEEKDAYS = {
-    "en": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
-    "de": ["Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"],
-    "es": ["lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"],
-    "fr": ["lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"],
-}
-SHORT_WEEKDAYS = {
-    "en": ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
-    "de": ["Mo", "Di", "Mi", "Do", "Fr", "Sa", "So"],
-    "es": ["lun", "mar", "mié", "jue", "vie", "sáb", "dom"],
-    "fr": ["lun", "mar", "mer", "jeu", "ven", "sam", "dim"],
-}
+HERE = Path(__file__).parent
+ISO = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y.%m.%d")
 
-HOUSE = {
-    "us": ["%m/%d/%Y", "%n/%e/%Y", "%n/%e/%y", "%m/%d/%y", "%m-%d-%Y"],
-    "uk": ["%d/%m/%Y", "%e/%n/%Y", "%d/%m/%y", "%d.%m.%Y", "%d-%m-%Y"],
-    "de": ["%d.%m.%Y", "%e.%n.%Y", "%d.%m.%y", "%d.%m.%Y", "%e.%n.%y"],
-    "es": ["%d/%m/%Y", "%e/%n/%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%Y"],
-    "fr": ["%d/%m/%Y", "%d/%m/%y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%Y"],
-}
-"""The numeric pattern a hospital keeps to; one is drawn a report."""
-WORDED = {
-    "us": [
-        "%B %e, %Y",
-        "%b %e, %Y",
-        "%b. %e, %Y",
-        "%e %B %Y",
-        "%e-%b-%Y",
-        "%d-%b-%y",
-        "%d%b%Y",
-        "%A, %B %e, %Y",
-        "%B %o, %Y",
-        "the %o of %B %Y",
-        "%B %e %Y",
-        "%a %b %e, %Y",
-    ],
-    "uk": [
-        "%e %B %Y",
-        "%o %B %Y",
-        "%e %b %Y",
-        "%d-%b-%Y",
-        "%A %e %B %Y",
-        "%a %e %b %Y",
-        "%e %b %y",
-        "%d %B %Y",
-        "%o of %B %Y",
-    ],
-    "de": [
-        "%e. %B %Y",
-        "%d. %B %Y",
-        "%e. %b. %Y",
-        "%A, %e. %B %Y",
-        "%a, %d.%m.%Y",
-        "%d. %b %Y",
-        "%A, den %d.%m.%Y",
-        "%e.%B %Y",
-        "%e. %n. %Y",
-    ],
-    "es": [
-        "%e de %B de %Y",
-        "%e de %B del %Y",
-        "%e %B %Y",
-        "%A, %e de %B de %Y",
-        "%d-%b-%Y",
-        "%d %b %Y",
-        "%A %e de %B de %Y",
-        "%d/%b/%Y",
-    ],
-    "fr": [
-        "%e %B %Y",
-        "%A %e %B %Y",
-        "%e %b. %Y",
-        "%d %b %Y",
-        "%d %B %Y",
-        "%a %d/%m/%Y",
-        "%o %B %Y",
-    ],
-}
-ISO = ["%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y.%m.%d"]
-YEARLESS = {
-    "us": ["%n/%e", "%B %e", "%B %o", "%A %n/%e", "%b %e"],
-    "uk": ["%d/%m", "%e %B", "%o %B", "%A %e %B", "%e %b"],
-    "de": ["%d.%m.", "%e.%n.", "%e. %B", "%A, %d.%m."],
-    "es": ["%e de %B", "%d/%m", "%A %e de %B"],
-    "fr": ["%e %B", "%d/%m", "%A %e %B"],
-}
-MONTH_YEAR = {
-    "us": ["%B %Y", "%m/%Y", "%b %Y", "%b-%y"],
-    "uk": ["%B %Y", "%m/%Y", "%b %Y", "%b %y"],
-    "de": ["%B %Y", "%m/%Y", "%n/%y", "%m.%Y"],
-    "es": ["%B de %Y", "%m/%Y", "%B %Y", "%m-%Y"],
-    "fr": ["%B %Y", "%m/%Y", "%m.%Y"],
-}
+
+@cache
+def calendar() -> dict[str, dict[str, list[str]]]:
+    """Names of months and days by language; patterns by country."""
+    return tomllib.loads((HERE / "test_side_dates.toml").read_text(encoding="utf-8"))
 
 
 def fold(text: str) -> str:
@@ -145,10 +50,10 @@ def write(day: date, pattern: str, language: str) -> str:
         "%n": str(day.month),
         "%y": f"{day.year % 100:02d}",
         "%Y": f"{day.year:04d}",
-        "%b": SHORT_MONTHS[language][day.month - 1],
-        "%B": MONTHS[language][day.month - 1],
-        "%a": SHORT_WEEKDAYS[language][day.weekday()],
-        "%A": WEEKDAYS[language][day.weekday()],
+        "%b": calendar()["short_months"][language][day.month - 1],
+        "%B": calendar()["months"][language][day.month - 1],
+        "%a": calendar()["short_weekdays"][language][day.weekday()],
+        "%A": calendar()["weekdays"][language][day.weekday()],
         "%o": _ordinal(day.day, language),
     }
     return re.sub("%[a-zA-Z]", lambda m: values[m.group()], pattern)
@@ -179,31 +84,38 @@ def _bare(word: str) -> str:
 @cache
 def _reader(pattern: str, language: str) -> re.Pattern[str]:
     groups = _GROUPS | {
-        "%b": _names(SHORT_MONTHS[language], "name"),
-        "%B": _names(MONTHS[language], "name"),
-        "%a": _names(SHORT_WEEKDAYS[language], "weekday"),
-        "%A": _names(WEEKDAYS[language], "weekday"),
+        "%b": _names(calendar()["short_months"][language], "name"),
+        "%B": _names(calendar()["months"][language], "name"),
+        "%a": _names(calendar()["short_weekdays"][language], "weekday"),
+        "%A": _names(calendar()["weekdays"][language], "weekday"),
     }
     parts = re.split("(%[a-zA-Z]| )", pattern)
-    return re.compile("".join(groups.get(p, r"\s+" if p == " " else re.escape(fold(p))) for p in parts))
+    body = "".join(groups.get(p, r"\s+" if p == " " else re.escape(fold(p))) for p in parts)
+    return re.compile(rf"(?<!\d)(?<!\d[./-]){body}(?![./-]?\d)")
 
 
 def _number(name: str, words: Sequence[str]) -> int:
     return next(n for n, w in enumerate(words) if name in (fold(w), _bare(w)))
 
 
-def read(text: str, pattern: str, language: str, near: date) -> tuple[date, bool] | None:
-    """The date, and whether its weekday is the right one; None where the text is not in this pattern.
+def read(text: str, pattern: str, language: str, near: date) -> tuple[date, bool, str] | None:
+    """The date nearest to `near` that stands in the text in this pattern, whether its weekday is the right one, its words.
 
-    What the pattern does not say (century, year, day) is taken so that the date lies nearest to `near`.
+    None where there is none. What the pattern does not say (century, year, day) is taken so that the date lies near.
     """
-    match = _reader(pattern, language).fullmatch(fold(text.strip()))
-    if match is None:
-        return None
+    matches = _reader(pattern, language).finditer(fold(text.strip()))
+    readings = [r for r in (_reading(m, pattern, language, near) for m in matches) if r]
+    return min(readings, key=lambda r: abs(r[0] - near), default=None)
+
+
+def _reading(match: re.Match[str], pattern: str, language: str, near: date) -> tuple[date, bool, str] | None:
     part = match.groupdict()
     named = part.get("name")
     month = (
-        1 + _number(named, SHORT_MONTHS[language] if "%b" in pattern else MONTHS[language])
+        1
+        + _number(
+            named, calendar()["short_months"][language] if "%b" in pattern else calendar()["months"][language]
+        )
         if named
         else int(part["month"])
     )
@@ -223,9 +135,9 @@ def read(text: str, pattern: str, language: str, near: date) -> tuple[date, bool
     if not found:
         return None
     best = min(found, key=lambda d: abs(d - near))
-    words = SHORT_WEEKDAYS[language] if "%a" in pattern else WEEKDAYS[language]
+    words = calendar()["short_weekdays"][language] if "%a" in pattern else calendar()["weekdays"][language]
     said = part.get("weekday")
-    return best, said is None or _number(said, words) == best.weekday()
+    return best, said is None or _number(said, words) == best.weekday(), match.group()
 
 
 def draw_pattern(rng: random.Random, locale: str, house: str, kind: str) -> str:
@@ -233,15 +145,21 @@ def draw_pattern(rng: random.Random, locale: str, house: str, kind: str) -> str:
     if kind == "num":
         return house
     if kind == "long":
-        return rng.choice(WORDED[locale])
+        return rng.choice(calendar()["worded"][locale])
     if kind == "iso":
         return rng.choice(ISO)
     if kind == "dm":
-        return rng.choice(YEARLESS[locale])
+        return rng.choice(calendar()["yearless"][locale])
     if kind == "my":
-        return rng.choice(MONTH_YEAR[locale])
+        return rng.choice(calendar()["month_year"][locale])
     drawn = rng.random()
-    return house if drawn < 0.55 else rng.choice(WORDED[locale]) if drawn < 0.92 else rng.choice(ISO)
+    return (
+        house
+        if drawn < 0.55
+        else rng.choice(calendar()["worded"][locale])
+        if drawn < 0.92
+        else rng.choice(ISO)
+    )
 
 
 def random_day(rng: random.Random, first: date, last: date) -> date:

@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmarks.deid.text import test_side_dates as dates
 from benchmarks.deid.text import test_side_people as people
+from benchmarks.deid.text.test_side_noise import Piece, mess_up
 from benchmarks.deid.text.test_side_people import Person, load
 
 TEMPLATES = {"en": ("en_1", "en_2"), "de": ("de",), "es": ("es",), "fr": ("fr",)}
@@ -32,18 +33,6 @@ FAMILY = ("rel", "rel2")
 OWN_KNOWN = {"patient": 1.0, "ref": 0.85, "rad": 0.6, "tech": 0.3}
 """How often the header of the same study names the person."""
 CATEGORY = {"pager": "phone", "ext": "phone", "serial": "device"}
-
-
-@dataclass
-class Piece:
-    text: str
-    category: str = ""
-    """Empty: clinical words. `neutral`: counted neither way (times, titles, states)."""
-    known: bool = False
-    entity: str = ""
-    form: str = ""
-    day: str = ""
-    pattern: str = ""
 
 
 @dataclass
@@ -107,7 +96,12 @@ def pattern_of(case: Case, kind: str, house: str, rng: random.Random) -> str:
         return "%b %d, %Y"
     if kind == "dow":
         return rng.choice(
-            [p for group in (dates.WORDED, dates.YEARLESS) for p in group[case.country] if "%A" in p]
+            [
+                p
+                for group in ("worded", "yearless")
+                for p in dates.calendar()[group][case.country]
+                if "%A" in p
+            ]
         )
     return dates.draw_pattern(rng, case.country, house, "long" if kind == "uk" else kind)
 
@@ -119,7 +113,7 @@ class Report:
         self, case: Case, template: dict[str, Any], rng: random.Random, earlier: Report | None = None
     ) -> None:
         self.case, self.template, self.rng, self.earlier = case, template, rng, earlier
-        self.house = rng.choice(dates.HOUSE[case.country])
+        self.house = rng.choice(dates.calendar()["house"][case.country])
         self.age = (
             rng.choice([90, 91, 92, 93, 94, 96, 97, 99, 101, 103])
             if template.get("over89")
@@ -282,54 +276,6 @@ class Report:
                 f"{hour}.{minute:02d}" if self.case.country == "uk" else f"{hour}:{minute:02d}",
             ]
         )
-
-
-def mess_up(pieces: list[Piece], rng: random.Random, language: str) -> list[Piece]:
-    """What typing, printing and interfaces do to a report; identifiers are hit like everything else."""
-    if rng.random() < 0.06:
-        for p in pieces:
-            p.text = people.upper(p.text)
-    if language != "en" and rng.random() < 0.05:
-        for p in pieces:
-            p.text = people.unmarked(p.text)
-    if rng.random() < 0.12:
-        longest = max((p for p in pieces if not p.category), key=lambda p: len(p.text))
-        longest.text = _typos(longest.text, rng)
-    if rng.random() < 0.05:
-        for p in pieces:
-            if not p.category:
-                p.text = re.sub(r"([,:;]) (?=\S)", r"\1", p.text)
-    if rng.random() < 0.05:
-        for p in pieces:
-            if not p.category:
-                p.text = p.text.replace(". ", ".  ")
-    if rng.random() < 0.2:
-        _wrap(pieces, rng.randrange(58, 90))
-    if rng.random() < 0.08:
-        for p in pieces:
-            p.text = p.text.replace("\n", "\r\n")
-    return pieces
-
-
-def _typos(text: str, rng: random.Random) -> str:
-    for _ in range(2):
-        at = rng.randrange(1, len(text) - 2)
-        if text[at : at + 2].isalpha():
-            text = text[:at] + text[at + 1] + text[at] + text[at + 2 :]
-    return text
-
-
-def _wrap(pieces: list[Piece], width: int) -> None:
-    """Hard line ends by column: they fall within names, dates and addresses too."""
-    column = 0
-    for piece in pieces:
-        text = ""
-        for c in piece.text:
-            if c == " " and column > width:
-                c = "\n"
-            column = 0 if c == "\n" else column + 1
-            text += c
-        piece.text = text
 
 
 def identity_of(case: Case, birth: date) -> dict[str, Any]:

@@ -17,7 +17,34 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PARTICLES = frozenset(
-    ["de", "del", "la", "las", "los", "van", "von", "der", "den", "zu", "di", "du", "le", "el", "al", "bin", "y", "i", "ó", "ní", "mac", "dell", "d", "l", "lo", "o"]
+    [
+        "de",
+        "del",
+        "la",
+        "las",
+        "los",
+        "van",
+        "von",
+        "der",
+        "den",
+        "zu",
+        "di",
+        "du",
+        "le",
+        "el",
+        "al",
+        "bin",
+        "y",
+        "i",
+        "ó",
+        "ní",
+        "mac",
+        "dell",
+        "d",
+        "l",
+        "lo",
+        "o",
+    ]
 )
 MIDDLES = string.ascii_uppercase.replace("X", "").replace("Q", "")
 
@@ -68,8 +95,17 @@ def unmarked(text: str) -> str:
         "’": "'",
     }
     for mark, plain in table.items():
-        text = text.replace(mark, plain).replace(mark.upper(), plain.capitalize() if plain != "'" else "'")
-    text = text.replace("Ø", "O").replace("Ł", "L").replace("Þ", "Th")
+        text = text.replace(mark, plain)
+    for mark, plain in (
+        ("Ä", "Ae"),
+        ("Ö", "Oe"),
+        ("Ü", "Ue"),
+        ("Ø", "O"),
+        ("Ł", "L"),
+        ("Þ", "Th"),
+        ("Œ", "Oe"),
+    ):
+        text = text.replace(mark, plain)
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
