@@ -26,11 +26,15 @@ _WORDS = re.compile(r"[^\W_]+", re.UNICODE)
 
 def forms(piece: str) -> Iterator[tuple[str, bytes, bool]]:
     """(how it is written, bytes, whether capitals matter)."""
+    seen = set()
     for charset in CHARSETS:
         try:
             raw = piece.encode(charset)
         except UnicodeEncodeError:
             continue
+        if raw in seen:
+            continue
+        seen.add(raw)
         yield charset, _bare(raw), False
         yield f"{charset} in hex", binascii.hexlify(_bare(raw)), False
     raw = piece.encode()

@@ -13,6 +13,7 @@ from benchmarks.deid.corpus.answer_key import ACTIONS, Check, File, Planted, rea
 from benchmarks.deid.corpus.canary import YEARS, Mint
 from benchmarks.deid.corpus.generate import BUILDERS, write_corpus
 from benchmarks.deid.leak_search import LeakSearch, forms
+from benchmarks.deid.mutations import MUTATIONS, elements, mutate
 from benchmarks.deid.score import Pair, Scorer
 from benchmarks.deid.systems import copy_only, delete_everything
 from curation.deid.pseudonyms import OFFSET_DAYS_MAX, OFFSET_DAYS_MIN
@@ -171,3 +172,17 @@ def test_two_uids_that_become_one_are_inconsistent():
     ]
     file = File("f", "site", "P1", "CT", "s", "c", True, False)
     assert [v.passed for v in Scorer({"f": Pair(file, before, after)}, checks).verdicts()] == [False, False]
+
+
+# ------------------------------------------------------------------ mutations
+
+
+def test_a_mutation_is_the_same_for_its_seed_and_breaks_the_file(corpus):
+    data = (
+        corpus / "files" / next(f.file for f in files_of(corpus) if f.syntax.endswith("1.2.1"))
+    ).read_bytes()
+    assert elements(data)
+    broken = [mutate(data, f"1 {n}") for n in range(150)]
+    assert broken == [mutate(data, f"1 {n}") for n in range(150)]
+    assert {name for name, _ in broken} == set(MUTATIONS)
+    assert sum(out != data for _, out in broken) > 140
