@@ -19,6 +19,7 @@ from pydicom import Dataset
 from pydicom.filereader import read_dataset
 
 from curation.bitstream import stored_photometric
+from curation.deid.faces import may_show_face
 from curation.deid.header import Clean
 from curation.modality import body_part_of, maker_of
 from curation.records import Instance
@@ -72,6 +73,7 @@ def _derived(header: Dataset, facts: Mapping[str, Any]) -> dict[str, Any]:
         "birth_year": born.year if born else None,
         "age_years": _age(_text(_find(header, "PatientAge")), born, facts["study_date"]),
         "contrast": bool(_text(_find(header, "ContrastBolusAgent"))),
+        "may_show_face": may_show_face(header) and header.get("RecognizableVisualFeatures") != "NO",
         "frame_of_reference_id": _uid(_find(header, "FrameOfReferenceUID")),
     }
 
