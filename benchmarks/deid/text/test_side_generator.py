@@ -187,9 +187,8 @@ class Report:
 
     def person(self, role: str, form: str) -> list[Piece]:
         who = self.case.people[role]
-        known = role in self.case.known or (
-            role == "rel" and who.surname == self.case.people["patient"].surname
-        )
+        shares_surname = who.surname == self.case.people["patient"].surname
+        known = role in self.case.known or (role == "rel" and shares_surname and form in ("l", "L"))
         pieces = []
         if form.startswith("title_"):
             title = people.TITLES[self.case.language]
