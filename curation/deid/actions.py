@@ -144,14 +144,20 @@ def is_safe_word(word: str, known: Vocabulary) -> bool:
     return all(p[0].isdigit() or (len(p) > 1 and p.casefold() in known.words) for p in parts)
 
 
+_ENCODED = re.compile(
+    r"&#?\w{1,8};|(?:%[0-9A-Fa-f]{2}){2,}|(?:=[0-9A-F]{2}){2,}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}"
+)
+"""Characters written as numbers: HTML, percent, quoted-printable and program escapes. Nobody describes a series in them."""
+
+
 def clean_words(text: str) -> str:
     """The words of a descriptor that are known to be safe, in their order; long runs of digits go first."""
     known = vocabulary()
     out: list[str] = []
     gap = ""
-    for piece in _PIECE.findall(known.digits.sub(" ", text)):
+    for piece in _PIECE.findall(known.digits.sub(" ", _ENCODED.sub(" ", text))):
         if not (piece[0].isalnum()):
-            gap = piece if len(piece) <= 3 else " "
+            gap = piece if len(piece) <= 3 and not piece.isspace() else " "
         elif is_safe_word(piece, known):
             out += [gap, piece]
             gap = " "

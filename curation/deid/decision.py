@@ -28,6 +28,7 @@ class Act(Enum):
     TIME = "kept where it is a time of day"
     AGE = "kept, ages over 89 become 90"
     WORDS = "reduced to words of the safe vocabulary"
+    TABLE = "kept where it is as long as its descriptor says and the object has a use for it"
     SEQUENCE = "kept, its items cleaned by the same rules"
     PATIENT_NAME = "replaced by the first letters of the patient's pseudonym"
     PATIENT_ID = "replaced by the patient's pseudonym (emptied inside sequences)"
@@ -101,7 +102,8 @@ def decide(
         code, basis = resolve(vr, row, profile, iod_type)
         return _act(keyword, vr, code, profile), code, basis
     if beyond is not None:
-        return (Act.KEEP if beyond["action"] == "K" else Act.PLAIN), "K", beyond["reason"]
+        act = _BEYOND[beyond["action"]]
+        return act, "C" if act is Act.WORDS else "K", beyond["reason"]
     return _default(vr, defaults[vr], profile)
 
 
@@ -160,6 +162,7 @@ _KEPT = {
     **dict.fromkeys(("LT", "ST", "UT"), Act.WORDS),
     **dict.fromkeys(("OB", "OW", "OF", "OD", "OL", "OV", "UN", "UR", "PN"), Act.DROP),
 }  # fmt: skip
+_BEYOND = {"K": Act.KEEP, "PLAIN": Act.PLAIN, "TABLE": Act.TABLE, "C": Act.WORDS}
 _DEFAULTS = {"X": Act.DROP, "K": Act.KEEP, "CODE": Act.CODE, "NUMBER": Act.NUMBER, "SEQUENCE": Act.SEQUENCE}
 _DEFAULTS |= {"U": Act.UID, "C": Act.WORDS}
 

@@ -83,7 +83,7 @@ def harvest(
     names: dict[str, None] = {}
     other: dict[str, None] = {}
     for kind, raw in dict.fromkeys(seen):
-        if kind == "block":  # a private block that stayed names nobody
+        if kind in ("block", "table"):  # what stayed, not what it says
             continue
         target = names if kind == "name" else other
         for text in readings(raw, codecs):
@@ -102,6 +102,9 @@ def naming_words(seen: Iterable[tuple[str, bytes]]) -> frozenset[bytes]:
             words.update(w for w in _SPLIT.split(low) if len(w) >= MIN_WORD)
         elif kind in ("id", "phone"):
             words.update(w for w in (p.strip(b" \0") for p in low.split(b"\\")) if len(w) >= MIN_WORD)
+    if any(kind == "table" for kind, _ in seen):  # numbers of 16 bits may spell a name
+        text = [w.decode("ascii") for w in words if w.isascii()]
+        words.update(w.encode(codec) for w in text for codec in ("utf-16-le", "utf-16-be"))
     return frozenset(words)
 
 

@@ -18,6 +18,7 @@ from curation.deid.policy import Act, Decision, Policy
 from curation.deid.private import creator_of
 from curation.deid.pseudonyms import Pseudonyms
 from curation.deid.shapes import MISSING, Shape, shape_of
+from curation.deid.tables import DESCRIPTOR_OF, DESCRIPTORS
 from curation.part10 import UNDEFINED, Budget, short_of
 from curation.records import Refused
 
@@ -244,7 +245,8 @@ class Items(Context):
         hit = chunk, self.log[n_log:], self.seen[n_seen:]
         if vr != b"SQ":
             self.loose.append(chunk)
-        is_fact = not depth and getattr(rule, "fact", False)
+        # the data of a table hang on the descriptor before them
+        is_fact = (not depth and getattr(rule, "fact", False)) or tag in DESCRIPTORS or tag in DESCRIPTOR_OF
         # dates and UIDs inside items differ from frame to frame, and have memories of their own
         is_passing = depth and getattr(rule, "act", None) in (Act.DATE, Act.UID) and vr != b"SQ"
         if len(raw) <= _REMEMBERED_BYTES and not is_fact and not is_passing:
@@ -328,6 +330,8 @@ class Items(Context):
         raw = self.data[start:stop]
         if rule.harvest and raw:
             self.seen.append((rule.harvest, raw))
+        if tag in DESCRIPTORS:
+            self.values[f"{tag:08x}"] = raw
         if rule.fact and not depth:
             self.values[rule.keyword] = raw
         return values.CARRY_OUT[rule.act](self, rule, tag, vr, raw, depth)

@@ -18,6 +18,7 @@ from curation.deid.explicit import WIDTH
 from curation.deid.markers import method
 from curation.deid.private import Block, safe_elements
 from curation.deid.profile import Profile, load_profile, read_rows, version_of
+from curation.deid.tables import DESCRIPTORS
 from curation.part10 import LONG_VRS
 
 __all__ = ["Act", "Decision", "Policy", "Profile", "SopClass", "compile_policy", "load_profile", "read_rows"]
@@ -199,7 +200,7 @@ def _typed_decisions(policy: Policy, sop_class: str) -> tuple[Changed, Changed]:
 
 def _short(decision: Decision, vr: bytes) -> Decision | Act | int:
     """For the walk's inner loop: the most bytes a kept value may have; NUMBER, CODE and TIME for their grammar."""
-    if decision.fact or decision.harvest:
+    if decision.fact or decision.harvest or decision.tag in DESCRIPTORS:
         return decision
     if decision.act is Act.KEEP:
         most = DicomDictionary[decision.tag][1].split("-")[-1].split(" ")[0]
@@ -211,6 +212,8 @@ FACTS = frozenset(
     [
         "SamplesPerPixel",
         "PhotometricInterpretation",
+        "PixelPresentation",
+        "Modality",
         "NumberOfFrames",
         "Rows",
         "Columns",

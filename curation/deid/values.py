@@ -6,6 +6,7 @@ does not: lengths, nesting and order (walk), the changes themselves (actions).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from pydicom._uid_dict import UID_dictionary
@@ -16,6 +17,7 @@ from curation.deid.identity import codecs_of, decode
 from curation.deid.memory import Context
 from curation.deid.policy import Act, Decision
 from curation.deid.pseudonyms import dicom_uid
+from curation.deid.tables import DESCRIPTOR_OF, is_table
 from curation.records import Refused
 
 NUMBER = b"0123456789+-.eE\\ \0"
@@ -76,6 +78,8 @@ def code(walk: Context, tag: int, vr: bytes, raw: bytes) -> bytes:
 def plain(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """As it is where it is printable ASCII."""
     text = raw.rstrip(b" \0")
+    if vr != b"UI" and _PERSON_FORM.search(text):
+        return words(walk, rule, tag, vr, raw, depth)
     if vr == b"UI" and text.strip(b"0123456789.\\"):
         walk.note(tag)
         return b""
@@ -83,6 +87,28 @@ def plain(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth:
         return element(tag, vr, text)
     walk.note(tag)
     return b""
+
+
+_PERSON_FORM = re.compile(
+    rb"(?i)\^|@|\b(?:dr|prof|professor|doctor|mr|mrs|ms|miss|herr|frau|md|phd|patient|pat)\b|[a-z]{2,}, ?[a-z]{2,}|&#?\w+;|%[0-9a-f]{2}"
+)
+"""A title, Family, Given, an address, or characters written as numbers: no maker or model is called like this."""
+
+
+def table(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """A table as its descriptor says; at the top level a palette only where pixels or a presentation may use it."""
+    descriptor = walk.values.pop(f"{DESCRIPTOR_OF[tag]:08x}", b"")
+    has_use = depth or _PALETTE_USERS.intersection(
+        walk.values.get(name, b"").strip(b" \0")
+        for name in ("PhotometricInterpretation", "PixelPresentation", "Modality")
+    )
+    if not (has_use and is_table(tag, raw, descriptor)):
+        return walk.removed(tag)
+    walk.seen.append(("table", b""))
+    return element(tag, vr, raw)
+
+
+_PALETTE_USERS = frozenset((b"PALETTE COLOR", b"COLOR", b"MIXED", b"TRUE_COLOR", b"PR", b"SEG", b"PMAP"))
 
 
 def drop(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
@@ -204,6 +230,7 @@ CARRY_OUT: Mapping[Act, Callable[[Context, Decision, int, bytes, bytes, int], by
     Act.NUMBER: number,
     Act.CODE: fact_code,
     Act.PLAIN: plain,
+    Act.TABLE: table,
     Act.DROP: drop,
     Act.EMPTY: empty,
     Act.DUMMY: dummy,

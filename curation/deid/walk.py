@@ -33,6 +33,7 @@ from curation.deid.policy import Act, Decision, Policy
 from curation.deid.pseudonyms import Pseudonyms
 from curation.deid.shapes import MISSING
 from curation.deid.structured import harvest as harvest_content
+from curation.deid.tables import DESCRIPTOR_OF, DESCRIPTORS
 from curation.deid.tree import Item, read_items
 from curation.part10 import short_of
 from curation.records import Refused
@@ -134,7 +135,12 @@ class Walk(Items):
                 self.loose.append(chunk)
             if steps is not None:
                 known = dict(list(self.values.items())[n_values:]) if len(self.values) > n_values else {}
-                may_repeat = pos - at < STRETCH_BYTES and tag not in ASIDE
+                may_repeat = (
+                    pos - at < STRETCH_BYTES
+                    and tag not in ASIDE
+                    and tag not in DESCRIPTOR_OF
+                    and tag not in DESCRIPTORS
+                )
                 raw = data[at:pos] if may_repeat else b""
                 steps.append(
                     Step(tag, last, raw, chunk, self.log[n_log:], self.seen[n_seen:], known, may_repeat)
