@@ -26,6 +26,7 @@ from curation.steps import (
     Context,
     Deferred,
     Stamp,
+    TakenDocument,
     TakenInstance,
     TakenReport,
     Withheld,
@@ -116,6 +117,7 @@ class Gatherer:
         self.became = ["refused"] * len(items)
         self.reasons: list[str | None] = [None] * len(items)
         self.studies: dict[UUID, KnownStudy] = {}
+        self.documents: list[tuple[int, TakenDocument]] = []
         self._others = _Others(lake, context.stamp.delivery)
         self._seen: dict[UUID, bytes] = {}
         self._deferred: dict[UUID, list[int]] = {}
@@ -184,6 +186,8 @@ class Gatherer:
                 return
             self._seen[taken.instance_id] = taken.source_digest
             self._deferred.setdefault(taken.series_id, []).append(position)
+        elif isinstance(taken, TakenDocument):
+            self.documents.append((position, taken))
         elif isinstance(taken, TakenInstance):
             if reason := self._conflict(taken.instance.instance_id, taken.source_digest):
                 self.refuse(position, "commit", reason)
@@ -207,7 +211,7 @@ class Gatherer:
         assert file is not None
         return file
 
-    def _value(self, position: int, outcome: Outcome) -> TakenInstance | Deferred | None:
+    def _value(self, position: int, outcome: Outcome) -> TakenInstance | TakenDocument | Deferred | None:
         """What one file became, None where it was refused, and the refusal is written."""
         taken = outcome.value
         if outcome.refused or taken is None:
@@ -217,7 +221,7 @@ class Gatherer:
         if isinstance(taken, Withheld):
             self.refuse(position, taken.step, taken.reason)
             return None
-        assert isinstance(taken, TakenInstance | Deferred)
+        assert isinstance(taken, TakenInstance | TakenDocument | Deferred)
         return taken
 
     def _add_rows(self, position: int, taken: TakenInstance) -> None:

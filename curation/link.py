@@ -10,7 +10,7 @@ from curation.gather import Gatherer
 from curation.restricted import KnownStudy, find_known_studies, merge
 from curation.settings import Places
 from curation.source import Item
-from curation.steps import Linked
+from curation.steps import Linked, TakenDocument
 
 _LINES_WITH_KEYS = 10
 _ACCESSION = re.compile(r"^\W*accession(?:\s+(?:number|no\.?|nr\.?))?\s*[:=#]\s*(\S.*?)\s*$", re.IGNORECASE)
@@ -18,9 +18,13 @@ _STUDY_UID = re.compile(r"^\W*study\s+instance\s+uid\s*[:=]\s*([0-9.]+)\s*$", re
 
 
 def link_reports(gatherer: Gatherer, places: Places) -> list[tuple[int, Linked]]:
-    """Position and linked report, for every report whose study is known; the others are refused as `unlinked_report`."""
+    """Position and linked report, for every report whose study is known; the others are refused as `unlinked_report`.
+
+    Documents that came inside DICOM objects are reports too; their own header says which study they belong to.
+    """
     wanted = [(p, item, _keys(item, gatherer)) for p, item in gatherer.report_items()]
-    index = _index(gatherer, places, {key for _, _, keys in wanted for key in keys})
+    ids = {key for _, _, keys in wanted for key in keys} | {d.study_id for _, d in gatherer.documents}
+    index = _index(gatherer, places, ids)
     linked = []
     for position, item, keys in wanted:
         study = next((index[key] for key in keys if key in index), None)
@@ -28,7 +32,18 @@ def link_reports(gatherer: Gatherer, places: Places) -> list[tuple[int, Linked]]
             gatherer.refuse(position, "link", "unlinked_report")
         elif gatherer.is_new_report(position):
             linked.append((position, _linked(gatherer, position, item, study)))
+    for position, document in gatherer.documents:
+        study = index.get(document.study_id)
+        if study is None:
+            gatherer.refuse(position, "link", "unlinked_report")
+        elif gatherer.is_new_report(position):
+            linked.append((position, _linked_document(document, study)))
     return linked
+
+
+def _linked_document(document: TakenDocument, study: KnownStudy) -> Linked:
+    identity = merge(study.identity, document.identity)
+    return Linked(document.text, {}, document.source_digest, study.study_id, study.patient_id, identity)
 
 
 def _linked(gatherer: Gatherer, position: int, item: Item, study: KnownStudy) -> Linked:

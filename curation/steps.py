@@ -16,6 +16,7 @@ from uuid import UUID
 
 from curation import finding, frames
 from curation.deid.cut import cut_of
+from curation.deid.encapsulated import read_document
 from curation.deid.header import Clean, Identity, clean_header
 from curation.deid.members import mapped, plan_files
 from curation.deid.pixels import Look, PixelRules, Plan, Region, load_pixel_rules, triage
@@ -100,6 +101,17 @@ class Linked:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenDocument:
+    """The text of a document inside a DICOM object, before it is cleaned as a report of its study. RESTRICTED."""
+
+    source_digest: bytes
+    text: str
+    study_id: UUID
+    patient_id: UUID
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
 class TakenReport:
     """What one report or table row became."""
 
@@ -110,7 +122,7 @@ class TakenReport:
     log: DeidLog | None
 
 
-def take_instance(context: Context, path: Path) -> TakenInstance | Withheld | Deferred:
+def take_instance(context: Context, path: Path) -> TakenInstance | TakenDocument | Withheld | Deferred:
     """One DICOM file as its rows; Withheld where the data are bad, Deferred where its series must be seen whole. A bug raises."""
     return _take(context, path, None)
 
@@ -118,7 +130,7 @@ def take_instance(context: Context, path: Path) -> TakenInstance | Withheld | De
 def take_planned(context: Context, planned: Planned) -> TakenInstance | Withheld:
     """One deferred file as its rows, its pixels as planned."""
     taken = _take(context, planned.path, planned.plan)
-    assert not isinstance(taken, Deferred)
+    assert isinstance(taken, TakenInstance | Withheld)
     return taken
 
 
@@ -130,7 +142,9 @@ def look_at_series(context: Context, paths: Sequence[Path]) -> list[Plan | str]:
     return plan_files(paths, context.policy, context.pseudonyms, context.stamp.site, context.rules)
 
 
-def _take(context: Context, path: Path, plan: Plan | None) -> TakenInstance | Withheld | Deferred:
+def _take(
+    context: Context, path: Path, plan: Plan | None
+) -> TakenInstance | TakenDocument | Withheld | Deferred:
     with mapped(path) as data:
         digest = context.pseudonyms.digest(data)
         if len(data) > context.max_file_bytes:
@@ -145,9 +159,20 @@ def _take(context: Context, path: Path, plan: Plan | None) -> TakenInstance | Wi
             clean = seal(clean, decision, context.policy)
             payloads = list(_payloads(data, clean, decision))
         except Refused as refusal:
+            if refusal.reason == "document":
+                return _take_document(context, data, digest)
             return Withheld(digest, step, refusal.reason)
         size = len(data)
     return _taken(context, clean, decision, digest, size, payloads)
+
+
+def _take_document(context: Context, data: mmap.mmap | bytes, digest: bytes) -> TakenDocument | Withheld:
+    """The text of an encapsulated document; it is linked and cleaned with the other reports."""
+    try:
+        about, text, identity = read_document(data, context.policy, context.pseudonyms, context.stamp.site)
+    except Refused as refusal:
+        return Withheld(digest, "deidentify", refusal.reason)
+    return TakenDocument(digest, text, about.study_id, about.patient_id, identity)
 
 
 def _payloads(data: mmap.mmap | bytes, clean: Clean, plan: Plan) -> Iterator[frames.Payload]:

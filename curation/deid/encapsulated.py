@@ -14,11 +14,16 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from curation.deid.header import Clean, open_document
+from curation.deid.identity import Identity
+from curation.deid.policy import Policy
+from curation.deid.pseudonyms import Pseudonyms
+from curation.part10 import Source
 from curation.records import Refused
 
 MAX_BYTES, MAX_PAGES, MAX_CHARACTERS = 64 << 20, 500, 1_000_000
@@ -34,6 +39,26 @@ class Document:
 
     def __repr__(self) -> str:
         return "Document(restricted)"
+
+
+def read_document(
+    data: Source, policy: Policy, pseudonyms: Pseudonyms, site: str
+) -> tuple[Clean, str, Identity]:
+    """Whose document an object holds, its text, and all that its own headers know of people. RESTRICTED."""
+    about, raw = open_document(data, policy, pseudonyms, site)
+    found = extract_text(raw, about.sop_class)
+    names = tuple(value for kind, value in found.named if kind == "name")
+    other = tuple(value for kind, value in found.named if kind != "name")
+    known = about.identity
+    return (
+        about,
+        found.text,
+        replace(
+            known,
+            names=tuple(dict.fromkeys(known.names + names)),
+            other=tuple(dict.fromkeys(known.other + other)),
+        ),
+    )
 
 
 def extract_text(document: bytes, sop_class: str) -> Document:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from curation import part10
 from curation.deid.aside import put_back
-from curation.deid.explicit import to_explicit
+from curation.deid.explicit import elements_of, to_explicit
 from curation.deid.identity import Identity, decode, drop_naming
 from curation.deid.policy import Policy
 from curation.deid.private import declare
@@ -23,9 +23,12 @@ from curation.deid.walk import Facts, Found, Named, Walk, look_ahead, text_of
 from curation.part10 import UNDEFINED, Budget, Pixels, Source, short_of
 from curation.records import Refused
 
-__all__ = ["Clean", "Identity", "Pixels", "clean_header"]
+__all__ = ["Clean", "Identity", "Pixels", "clean_header", "open_document"]
 
 _IDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "AccessionNumber")
+_DOCUMENT = 0x00420011
+_VISIBLE_LIGHT = b"1.2.840.10008.5.1.4.1.1.77.1."
+_IMAGE_TYPE, _LABEL_IN_IMAGE = 0x00080008, 0x00480010
 _U16 = struct.Struct("<H").unpack_from
 
 
@@ -81,7 +84,33 @@ def clean_header(data: Source, policy: Policy, pseudonyms: Pseudonyms, site: str
     if walk.names_somebody(named[2]):
         header = drop_naming(header, named[2], policy)
     header = declare(header, walk.blocks())
+    if facts.sop_class.startswith(_VISIBLE_LIGHT):
+        _check_label(header)
     return _clean(header, dataset, facts, walk, pixels, identity)
+
+
+def open_document(data: Source, policy: Policy, pseudonyms: Pseudonyms, site: str) -> tuple[Clean, bytes]:
+    """Whose document an object holds, without a header to release, and the document. RESTRICTED.
+
+    Raises Refused as clean_header does; unreadable_report where there is no document.
+    """
+    dataset = part10.open_dataset(data)
+    buffer, start, end, _ = _plain(dataset, policy)
+    facts = look_ahead(buffer, start, end, policy)
+    facts.sop_class = facts.sop_class.strip(b" \0")
+    if not facts.patient_id.strip(b" \0"):
+        raise Refused("no_patient")
+    walk = Walk(buffer, policy, pseudonyms, site, facts)
+    walk.run(start, end)
+    pos, budget = start, Budget()
+    while pos < end:
+        at = pos
+        tag, pos = part10.skip_element(buffer, pos, end, budget)
+        if tag == _DOCUMENT:
+            _, _, first, length = part10.explicit_header(buffer, at, end)
+            about = _clean(b"", dataset, facts, walk, None, _identity(facts, walk, walk.named()))
+            return about, bytes(buffer[first : first + length])
+    raise Refused("unreadable_report")
 
 
 def _identity(facts: Facts, walk: Walk, named: Named) -> Identity:
@@ -182,6 +211,15 @@ def _check_class(facts: Facts, policy: Policy) -> None:
         raise Refused("unsupported_class")  # without its content a report is none
     if not facts.patient_id.strip(b" \0"):
         raise Refused("no_patient")
+
+
+def _check_label(header: bytes) -> None:
+    """A slide's label has the person's name or number on it, and an overview shows the label (PS3.3 C.8.12.4.1.1)."""
+    for tag, _, _, start, stop in elements_of(header):
+        value = header[start:stop].strip(b" \0")
+        shown = tag == _IMAGE_TYPE and {b"LABEL", b"OVERVIEW"} & {v.strip() for v in value.split(b"\\")}
+        if shown or (tag == _LABEL_IN_IMAGE and value == b"YES"):
+            raise Refused("identity_suspected")
 
 
 def _locate(dataset: part10.Dataset, found: Found, values: dict[str, bytes]) -> Pixels:

@@ -411,9 +411,12 @@ class Cleaner:
             cleaned = clean_text(
                 text, around.identity, around.policy, around.pseudonyms, around.patient_id
             ).text
-        except Refused:
-            return b""
-        if not is_prose(cleaned):
+            is_judged = is_prose(cleaned)
+        except Refused as refusal:
+            if refusal.reason == "identity_suspected":
+                return b""
+            cleaned, is_judged = text, False
+        if not is_judged:
             cleaned = clean_words(re.sub(r"\[[A-Z]+\]", " ", cleaned))
         return _encode(cleaned, around.codecs)
 

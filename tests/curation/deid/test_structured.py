@@ -86,19 +86,24 @@ def with_options(*options: str) -> Policy:
     return compile_policy(replace(profile, options=("clean_structured_content", *options)))
 
 
+def secret(n: int) -> str:
+    """A word like no other; no header says it, so an option that keeps text keeps it."""
+    return f"zq{n:05d}canary"
+
+
 def planted(row: dict[str, str], n: int) -> Dataset:
     """A content item of that row's concept and value type, its value unlike any other."""
-    concept = code(row["code"], row["scheme"], f"{SECRET} meaning")
-    kind = row["value_type"]
+    kind, word = row["value_type"], secret(n)
+    concept = code(row["code"], row["scheme"], f"{word} meaning")
     values: dict[str, object] = {
-        "TEXT": {"TextValue": f"{SECRET} {n}"},
-        "PNAME": {"PersonName": f"{SECRET}^{n}"},
+        "TEXT": {"TextValue": word},
+        "PNAME": {"PersonName": word},
         "DATE": {"Date": canary_date(n)},
         "TIME": {"Time": f"235959.{n:06d}"},
         "DATETIME": {"DateTime": canary_date(n) + "235959"},
         "UIDREF": {"UID": canary_uid(n)},
         "NUM": {"MeasuredValueSequence": Sequence([measured("93", "a")])},
-        "CODE": {"ConceptCodeSequence": Sequence([code("121025", "DCM", f"{SECRET} value")])},
+        "CODE": {"ConceptCodeSequence": Sequence([code("121025", "DCM", f"{word} value")])},
         "CONTAINER": {"ContinuityOfContent": "SEPARATE"},
     }.get(kind, {"ReferencedSOPSequence": reference(canary_uid(n))})
     return item(kind, concept=concept, **values)
@@ -111,10 +116,12 @@ def measured(value: str, unit: str) -> Dataset:
     return ds
 
 
-def through(row: dict[str, str], n: int, policy: Policy) -> tuple[Clean, Dataset | None]:
-    found = clean_header(to_bytes(report(planted(row, n))), policy, pseudonyms(), SITE)
-    items = read(found).get("ContentSequence") or []
-    return found, items[0] if items else None
+def through(rows: tuple[dict[str, str], ...], policy: Policy) -> tuple[Clean, dict[tuple[str, str], Dataset]]:
+    """One report with an item of every row, and what is left of it by code and value type."""
+    ds = report(*[planted(row, n) for n, row in enumerate(rows)])
+    found = clean_header(to_bytes(ds), policy, pseudonyms(), SITE)
+    items = read(found).ContentSequence
+    return found, {(i.ConceptNameCodeSequence[0].CodeValue, i.ValueType): i for i in items}
 
 
 def expected(row: dict[str, str], option: str | None) -> str:
@@ -145,8 +152,10 @@ DUMMY = {
 @pytest.mark.parametrize("option", [None, *OPTIONS])
 def test_every_content_item_becomes_what_the_table_says(option: str | None) -> None:
     wrong = []
+    found, items = through(ROWS, with_options(*([option] if option else [])))
+    told = found.header.lower()
     for n, row in enumerate(ROWS):
-        found, got = through(row, n, with_options(*([option] if option else [])))
+        got = items.get((row["code"], row["value_type"]))
         action = expected(row, option)
         original = value_of(planted(row, n))
         if got is None:
@@ -158,7 +167,7 @@ def test_every_content_item_becomes_what_the_table_says(option: str | None) -> N
             is_right = value_of(got) != "" and (original not in str(got) or row["value_type"] == "TIME")
         else:
             is_right = action == "D" and value_of(got) == DUMMY.get(row["value_type"], keyed(original))
-        leaks = action != "K" and b"canary" in found.header.lower()
+        leaks = action != "K" and secret(n).encode() in told
         if not is_right or leaks:
             wrong.append((row["code"], row["value_type"], action, got and value_of(got)))
     assert len(ROWS) == 214
