@@ -7,7 +7,7 @@ cohort at its members.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -16,6 +16,7 @@ from assets.resources import RwidHome
 from curation.check import Check, load_checks
 
 if TYPE_CHECKING:
+    from curation.check import CheckResult
     from curation.lake import Connection, Lake
 
 ANCHORS = {"arrivals": "instances", "delivery": "instances", "catalogue": "studies", "cohort": "cohort"}
@@ -77,8 +78,19 @@ def audit(con: "Connection", *scopes: str) -> Iterator[dg.AssetCheckResult]:
             check_name=check.name,
             passed=result.passed,
             severity=_severity(check),
-            metadata={"offending_rows": result.n_offending, "title": check.title},
+            metadata={"offending_rows": result.n_offending, "title": check.title} | _where(result),
         )
+
+
+SHOWN_WHERE = frozenset({"nothing_identifying_is_left"})
+"""Checks whose offending rows hold places and kinds only, made to be shown."""
+
+
+def _where(result: "CheckResult") -> dict[str, Any]:
+    from assets.metadata import preview
+
+    shown = preview(result.sample_rows) if result.name in SHOWN_WHERE else None
+    return {} if shown is None else {"found_where": shown}
 
 
 def audit_staged(lake: "Lake", staged: Staged) -> list[dg.AssetCheckResult]:

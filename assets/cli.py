@@ -12,7 +12,21 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from assets.commands import cohort, deid, demo, doctor, ingest, refusals, runs, sites, sql, synth, tune, up
+from assets.commands import (
+    cohort,
+    deid,
+    demo,
+    doctor,
+    ingest,
+    refusals,
+    runs,
+    sites,
+    sql,
+    synth,
+    tune,
+    up,
+    verify,
+)
 from assets.console import Session
 from curation.lake import LakeError
 from curation.records import ConfigurationError
@@ -53,6 +67,7 @@ for _name, _function in {
     "ingest": ingest.ingest,
     "refusals": refusals.refusals,
     "deid": deid.deid,
+    "verify": verify.verify,
     "sql": sql.sql,
     "tune": tune.tune,
     "synth": synth.synth,

@@ -56,5 +56,10 @@ def _account(became: "Curated") -> dict[str, Any]:
         "released_instances": became.instances,
         "released_reports": became.reports,
         "refused": dict(became.refusals),
+        "left_over": became.residuals,
         "seconds": round(became.seconds, 2),
+        "second_look_seconds": round(became.verify_seconds, 2),
+        "second_look_seconds_per_1000_instances": round(
+            1000 * became.verify_seconds / max(1, became.instances), 1
+        ),
     }

@@ -31,6 +31,7 @@ from curation.restricted import (
     write_arrivals,
     write_delivery,
     write_known_studies,
+    write_residuals,
 )
 from curation.settings import Settings, load_key, open_home
 from curation.site import NAME, Site, find_site
@@ -141,6 +142,7 @@ def curate(settings: Settings, name: str, progress: Progress | None = None) -> C
     _remember(settings, gathered)
     lake = Lake(places.lake)
     verified = verify_delivery(settings, name, delivery.site, gathered.parts, progress)
+    write_residuals(places, name, verified.residuals)
     part_list = lake.stage(name, {**gathered.parts, **write_verified(lake, verified)})
     return _counted(delivery, part_list, gathered, verified, time.monotonic() - started)
 
@@ -256,7 +258,7 @@ def _counted(
         arrival_counts=dict(sorted(Counter(item.kind for item in gathered.items).items())),
         bytes=sum(item.bytes for item in gathered.items),
         seconds=seconds,
-        residuals=verified.n_found,
+        residuals=verified.n_blocking,
         verify_seconds=verified.seconds,
     )
 

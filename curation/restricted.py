@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.deid.header import Identity
-from curation.records import Arrival, ConfigurationError, to_table
+from curation.records import Arrival, ConfigurationError, Residual, to_table
 from curation.settings import Places
 
 
@@ -112,6 +112,17 @@ def read_arrivals(places: Places, delivery: str) -> list[Arrival]:
     """What arrived with one delivery; empty where it was never walked."""
     path = places.restricted / "arrivals" / f"{delivery}.parquet"
     return [Arrival(**row) for row in pq.read_table(path).to_pylist()] if path.is_file() else []
+
+
+def write_residuals(places: Places, delivery: str, residuals: Iterable[Residual]) -> None:
+    """What the last second look at a delivery found; replaces what was there."""
+    _write_table(places.restricted / "residuals" / f"{delivery}.parquet", to_table(Residual, residuals))
+
+
+def read_residuals(places: Places, delivery: str) -> list[Residual] | None:
+    """What the last second look at a delivery found; None where there was none."""
+    path = places.restricted / "residuals" / f"{delivery}.parquet"
+    return [Residual(**row) for row in pq.read_table(path).to_pylist()] if path.is_file() else None
 
 
 def write_known_studies(places: Places, delivery: str, studies: Iterable[KnownStudy]) -> None:

@@ -173,6 +173,12 @@ def load_key(settings: Settings) -> bytes:
     return _parse_key(path.read_text(), str(path))
 
 
+def find_key(settings: Settings) -> bytes | None:
+    """The key where there is one; none is made. Raises ConfigurationError as load_key does."""
+    is_there = settings.key_command or (settings.key_file or settings.places.restricted / "key").exists()
+    return load_key(settings) if is_there else None
+
+
 def _create_key(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     aside = path.with_name(f".key-{os.getpid()}-{secrets.token_hex(4)}")

@@ -93,7 +93,7 @@ def comments(stream: bytes) -> Iterator[tuple[str, bytes]]:
     """(kind, content) of segments that are no part of the picture: JPEG COM and APPn, JPEG 2000 COM and boxes, tails."""
     if stream[:2] == b"\xff\xd8":
         yield from _jpeg_segments(stream)
-    elif stream[:4] == b"\xff\x4f\xff\x51":
+    elif stream[:3] == b"\xff\x4f\xff":
         yield from _j2k_segments(stream)
     elif stream[:8] == b"\0\0\0\x0cjP  ":
         yield "JPEG 2000 file boxes", stream[:4096]
