@@ -108,6 +108,8 @@ def compile_policy(profile: Profile) -> Policy:
             tag, keyword, vrs[-1].decode(), table.get(tag), beyond.get(keyword), defaults, profile
         )
         field_name = "name" if vrs == (b"PN",) else harvest.get(keyword, "")
+        if code == "K":  # what an option keeps is not looked for elsewhere, or it would go as well
+            field_name = ""
         log = (f"({tag >> 16:04x},{tag & 0xFFFF:04x})", code)
         decision = Decision(tag, keyword, vrs, act, code, basis, keyword in FACTS, field_name, log)
         decisions.append(decision)
