@@ -57,7 +57,7 @@ def test_dates_stand_where_the_key_says(rows: list[dict[str, Any]]) -> None:
                 day = date.fromisoformat(span["day"])
                 found = read(row["text"][span["start"] : span["end"]], span["pattern"], row["language"], day)
                 assert found is not None
-                assert abs((found[0] - day).days) <= 31
+                assert abs((found.day - day).days) <= 31
 
 
 @pytest.mark.parametrize("country", ["us", "uk", "de", "es", "fr"])
@@ -68,7 +68,7 @@ def test_every_date_pattern_is_read_as_it_was_written(country: str) -> None:
             for n in range(0, 1500, 61):
                 day = date(2015, 1, 1) + timedelta(days=n)
                 found = read(write(day, pattern, language), pattern, language, day + timedelta(days=9))
-                assert found is not None and found[:2] == (day, True), pattern
+                assert found is not None and found.day == day and found.weekday_fits, pattern
 
 
 def test_nothing_done_removes_nothing_and_touches_nothing(rows: list[dict[str, Any]]) -> None:
@@ -133,6 +133,29 @@ def test_a_date_shifted_by_another_offset_breaks_the_interval(rows: list[dict[st
     found = figures([row], [replaced(row, shifted)])
     assert found["span_recall"] == 1 and found["dates_same_format"] == 1
     assert found["dates_right_interval"] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("original", "pattern", "instead", "is_removed", "keeps_format", "fits"),
+    [
+        ("12/03/2020", "%d/%m/%Y", "02/03/2020", True, True, True),
+        ("12/03/2020", "%d/%m/%Y", "2/3/2020", True, True, True),  # nothing shows the house's zeros
+        ("12/03/2020", "%d/%m/%Y", "12/03/2020", False, True, False),
+        ("12/03/2020", "%d/%m/%Y", "[DATE]", True, False, False),
+        ("12/03/2020", "%d/%m/%Y", "2 March 2020", True, False, False),
+        ("12-Mar-2020", "%d-%b-%Y", "2-March-2020", True, False, True),
+        ("Thursday 12 March", "%A %e %B", "Monday 12 March", False, True, False),
+        ("12 March 2020", "%e %B %Y", "[DATE] March 2020", False, False, False),
+        ("March 2020", "%B %Y", "March 2020", True, True, True),  # ten days earlier it is March still
+    ],
+)
+def test_a_date_is_judged_by_what_it_says(
+    original: str, pattern: str, instead: str, is_removed: bool, keeps_format: bool, fits: bool
+) -> None:
+    score = scoring.Score()
+    span = {"category": "date", "pattern": pattern, "day": "2020-03-12"}
+    assert scoring.score_date(score, span, original, instead, "en", -10) is is_removed
+    assert (score.dates_same_format, score.dates_right_interval) == (keeps_format, fits)
 
 
 def test_a_withheld_report_is_counted_and_not_praised(rows: list[dict[str, Any]]) -> None:

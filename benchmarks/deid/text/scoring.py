@@ -22,12 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.deid.text.test_side_dates import fold, read, write
+from benchmarks.deid.text.test_side_dates import calendar, fold, read, write
 
 TOKEN = re.compile(r"\d+|[^\W\d_]+|[^\w\s]|_")
 NOT_SCORED = frozenset(["neutral"])
 _WORDS = tomllib.loads(Path(__file__).with_name("scoring_words.toml").read_text(encoding="utf-8"))
 GENERIC, TITLES = frozenset(_WORDS["generic"]), frozenset(_WORDS["titles"])
+MONTH_NAMES = frozenset(
+    fold(w) for kind in ("months", "short_months") for names in calendar()[kind].values() for w in names
+)
 NUMBERS = frozenset(["id", "phone", "device", "age"])
 
 
@@ -154,31 +157,38 @@ def same_words(one: str, other: str) -> bool:
     return fold(" ".join(one.split())) == fold(" ".join(other.split()))
 
 
+def is_day_left(original: str, instead: str) -> bool:
+    """Is the month's name or most of the numbers of a date still there? A year alone names no day."""
+    words, inner = words_of(original), set(words_of(instead))
+    months = [w for w in words if w.isalpha() and w in MONTH_NAMES]
+    numbers = [w for w in words if w[0].isdigit() and not (len(w) == 4 and w.isdigit())]
+    return any(w in inner for w in months) or sum(w in inner for w in numbers) > 0.5 * len(numbers)
+
+
 def score_date(
     score: Score, span: dict[str, Any], original: str, instead: str, language: str, days: int
 ) -> bool:
     """True where the date is removed: changed, or nothing of it is left. Counts format and interval."""
     if not span.get("pattern"):
         return not same_words(original, instead)
-    day = date.fromisoformat(span["day"])
+    pattern, day = span["pattern"], date.fromisoformat(span["day"])
     shifted = day + timedelta(days=days)
-    reading = read(instead, span["pattern"], language, shifted)
+    before, after = read(original, pattern, language, day), read(instead, pattern, language, shifted)
     is_event = span["category"] == "date"
     score.dates += is_event
-    if reading is None:
-        return not is_left(original, instead, "id")
-    found, weekday_fits, instead = reading
-    is_whole = any(code in span["pattern"] for code in ("%d", "%e", "%o"))
+    if after is None or before is None:
+        return not is_day_left(original, instead)
+    is_whole = any(code in pattern for code in ("%d", "%e", "%o"))
     if is_event:
-        score.dates_same_format += 1
-        score.dates_right_interval += abs((found - shifted).days) <= (0 if is_whole else 31)
-        if "%A" in span["pattern"] or "%a" in span["pattern"]:
+        shared = before.month_styles & after.month_styles
+        score.dates_same_format += bool(shared) or not before.month_styles
+        score.dates_right_interval += abs((after.day - shifted).days) <= (0 if is_whole else 31)
+        if "%A" in pattern or "%a" in pattern:
             score.weekdays += 1
-            score.weekdays_right += weekday_fits
-    looks_the_same = same_words(write(shifted, span["pattern"], language), original)
-    return looks_the_same or not same_words(
-        instead, original
-    )  # 3 May is 3 May again, a whole number of years earlier
+            score.weekdays_right += after.weekday_fits
+    should = read(write(shifted, pattern, language), pattern, language, shifted)
+    stays = should is not None and should.said == before.said  # 3 May, a whole number of years earlier
+    return stays or after.said != before.said
 
 
 def score_report(score: Score, row: dict[str, Any], cleaned: str | None, days: int) -> None:
@@ -195,7 +205,7 @@ def score_report(score: Score, row: dict[str, Any], cleaned: str | None, days: i
     for span, instead, is_alone in zip(row["spans"], pieces, alone, strict=True):
         original, category = row["text"][span["start"] : span["end"]], span["category"]
         if category in NOT_SCORED:
-            same = words_of(original) == words_of(instead)
+            same = f" {' '.join(words_of(original))} " in f" {' '.join(words_of(instead))} "
             score.neutral["kept" if same else "changed"] += 1
             continue
         if category in ("date", "birth_date"):

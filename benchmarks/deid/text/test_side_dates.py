@@ -11,6 +11,7 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
@@ -59,15 +60,30 @@ def write(day: date, pattern: str, language: str) -> str:
     return re.sub("%[a-zA-Z]", lambda m: values[m.group()], pattern)
 
 
+_DAY, _MONTH = "(?P<day>0?[1-9]|[12][0-9]|3[01])", "(?P<month>0?[1-9]|1[0-2])"
 _GROUPS = {
-    "%d": r"(?P<day>[0-3]\d)",
-    "%e": r"(?P<day>[1-9]|[12]\d|3[01])",
-    "%m": r"(?P<month>[01]\d)",
-    "%n": r"(?P<month>[1-9]|1[0-2])",
+    "%d": _DAY,  # a leading zero is not judged: 12.11. does not show whether its house writes them
+    "%e": _DAY,
+    "%m": _MONTH,
+    "%n": _MONTH,
     "%y": r"(?P<year>\d\d)",
     "%Y": r"(?P<year>\d{4})",
     "%o": r"(?P<day>\d{1,2})(?:st|nd|rd|th|er)?",
 }
+_FIXED = {"%d": r"(?P<day>[0-3]\d)", "%m": r"(?P<month>[01]\d)"}
+"""Where nothing parts the numbers, they have two digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A date as it was found in a text."""
+
+    day: date
+    said: tuple[int, int, int]
+    """Day, month and year as they stand there, 0 for what does not."""
+    weekday_fits: bool
+    month_styles: frozenset[str]
+    """`short`, `long` or, for May, both; empty for a number."""
 
 
 def _names(words: Sequence[str], group: str) -> str:
@@ -83,11 +99,14 @@ def _bare(word: str) -> str:
 
 @cache
 def _reader(pattern: str, language: str) -> re.Pattern[str]:
-    groups = _GROUPS | {
-        "%b": _names(calendar()["short_months"][language], "name"),
-        "%B": _names(calendar()["months"][language], "name"),
-        "%a": _names(calendar()["short_weekdays"][language], "weekday"),
-        "%A": _names(calendar()["weekdays"][language], "weekday"),
+    words = calendar()
+    month = _names([*words["short_months"][language], *words["months"][language]], "name")
+    groups = _GROUPS | (_FIXED if pattern == "%Y%m%d" else {})
+    groups |= {
+        "%b": month,
+        "%B": month,
+        "%a": _names(words["short_weekdays"][language], "weekday"),
+        "%A": _names(words["weekdays"][language], "weekday"),
     }
     parts = re.split("(%[a-zA-Z]| )", pattern)
     body = "".join(groups.get(p, r"\s+" if p == " " else re.escape(fold(p))) for p in parts)
@@ -95,31 +114,27 @@ def _reader(pattern: str, language: str) -> re.Pattern[str]:
 
 
 def _number(name: str, words: Sequence[str]) -> int:
-    return next(n for n, w in enumerate(words) if name in (fold(w), _bare(w)))
+    """The place of the word in the list, from 0; -1 where it is not there."""
+    return next((n for n, w in enumerate(words) if name in (fold(w), _bare(w))), -1)
 
 
-def read(text: str, pattern: str, language: str, near: date) -> tuple[date, bool, str] | None:
-    """The date nearest to `near` that stands in the text in this pattern, whether its weekday is the right one, its words.
+def read(text: str, pattern: str, language: str, near: date) -> Reading | None:
+    """The date nearest to `near` that stands in the text in this pattern; None where there is none.
 
-    None where there is none. What the pattern does not say (century, year, day) is taken so that the date lies near.
+    What the pattern does not say (century, year, day) is taken so that the date lies near.
     """
     matches = _reader(pattern, language).finditer(fold(text.strip()))
     readings = [r for r in (_reading(m, pattern, language, near) for m in matches) if r]
-    return min(readings, key=lambda r: abs(r[0] - near), default=None)
+    return min(readings, key=lambda r: abs(r.day - near), default=None)
 
 
-def _reading(match: re.Match[str], pattern: str, language: str, near: date) -> tuple[date, bool, str] | None:
-    part = match.groupdict()
-    named = part.get("name")
-    month = (
-        1
-        + _number(
-            named, calendar()["short_months"][language] if "%b" in pattern else calendar()["months"][language]
-        )
-        if named
-        else int(part["month"])
-    )
-    day = int(part.get("day") or 15)
+def _reading(match: re.Match[str], pattern: str, language: str, near: date) -> Reading | None:
+    part, words = match.groupdict(), calendar()
+    named = part.get("name") or ""
+    lists = {"short": words["short_months"], "long": words["months"]}
+    places = {style: _number(named, months[language]) for style, months in lists.items()}
+    month = 1 + max(places.values()) if named else int(part["month"])
+    day = int(part.get("day") or 0)
     if "%Y" in pattern:
         years = [int(part["year"])]
     elif "%y" in pattern:
@@ -129,15 +144,20 @@ def _reading(match: re.Match[str], pattern: str, language: str, near: date) -> t
     found = []
     for year in years:
         try:
-            found.append(date(year, month, day))
-        except ValueError:  # 29 February of another year, or a 13th month: not a date
+            found.append(date(year, month, day or 15))
+        except ValueError:  # 29 February of another year: not a date
             continue
     if not found:
         return None
     best = min(found, key=lambda d: abs(d - near))
-    words = calendar()["short_weekdays"][language] if "%a" in pattern else calendar()["weekdays"][language]
-    said = part.get("weekday")
-    return best, said is None or _number(said, words) == best.weekday(), match.group()
+    weekdays = words["short_weekdays" if "%a" in pattern else "weekdays"][language]
+    weekday = part.get("weekday")
+    return Reading(
+        best,
+        (day, month, int(part.get("year") or 0)),
+        weekday is None or _number(weekday, weekdays) == best.weekday(),
+        frozenset(style for style, place in places.items() if place >= 0),
+    )
 
 
 def draw_pattern(rng: random.Random, locale: str, house: str, kind: str) -> str:
