@@ -178,3 +178,9 @@ def test_public_sets_are_read_where_they_are() -> None:
         pytest.skip("the public set is not beside this checkout")
     assert len(rows) == 250
     assert {"name", "date", "id"} <= {s["category"] for r in rows for s in r["spans"]}
+
+
+def test_what_was_missed_on_the_test_side_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["bench_text", "--side", "test", "--show", "5"])
+    with pytest.raises(SystemExit):
+        bench_text.main()

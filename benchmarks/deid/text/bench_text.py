@@ -173,7 +173,7 @@ def main() -> None:
         show(own, arguments.show)
     book: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     book[arguments.side] = stamp(arguments, policy, skipped) | {
-        "templates": len({row.get("template") for row in rows}),
+        "templates": len({row["template"] for row in rows if "template" in row}),
         "patients": len({row["patient"] for row in rows}),
         "ways": figures,
     }

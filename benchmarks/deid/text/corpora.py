@@ -86,7 +86,8 @@ def synthetic(side: str, reports: int, seed: int) -> list[dict[str, Any]]:
         row.setdefault("patient", row["id"])
         row["spans"] = without_overlaps(row["spans"])
         for span in row["spans"]:
-            span["category"] = span["category"].lower()
+            category = span["category"].lower()
+            span["category"] = {"email": "mail"}.get(category, category)
     return rows
 
 

@@ -25,7 +25,7 @@ nor what fails on them. The seeds stand in the commands.
 * **interval**: dates that stand at the true day plus the patient's own offset; **format**: dates still in their own format.
 * **header-known words**: what peers get when they, too, are told the identifiers of the same study's header.
 * Presidio runs with its default recognizers and the English small spaCy model on every language; scrubadub as it comes. Philter
-  could not run: its tagger's data are not in any package index.
+  (philter-lite) did not run: it downloads its tagger's data at first use.
 * Milliseconds are of a shared machine; its load stands beside them. Compare within one table only.
 """
 
@@ -88,8 +88,10 @@ def page(book: dict[str, Any]) -> str:
         facts = (
             f"{some['reports']} reports, {some['spans']} identifiers, {some['clinical_words']} clinical words"
         )
+        if run.get("patients"):
+            facts += f", {run['patients']} patients"
         if run.get("templates"):
-            facts += f", {run['templates']} templates, {run['patients']} patients"
+            facts += f", {run['templates']} templates"
         parts += [
             f"\n## {title}\n",
             f"{facts}. `{run['command']}`; policy {run['policy']}; {run['cores']} cores, load {run['load_1min']}"
