@@ -136,7 +136,11 @@ class Draft:
 
 
 def private_block(ds: Dataset, group: int, creator: str) -> int:
-    """Base of a new block of the creator in the odd group; its elements are `base + ee`."""
-    block = next(n for n in range(0x10, 0x100) if Tag(group, n) not in ds)
+    """Base of the creator's block in the odd group, a new one where it has none; its elements are `base | ee`."""
+    blocks = range(0x10, 0x100)
+    own = next((n for n in blocks if Tag(group, n) in ds and str(ds[group, n].value) == creator), None)
+    if own is not None:
+        return group << 16 | own << 8
+    block = next(n for n in blocks if Tag(group, n) not in ds)
     ds.add_new(BaseTag(group << 16 | block), "LO", creator)
     return group << 16 | block << 8

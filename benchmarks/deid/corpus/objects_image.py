@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from benchmarks.deid.corpus.canary import Mint
 from benchmarks.deid.corpus.common import acquired, code, frame_of_reference, image
-from benchmarks.deid.corpus.draft import Burned, Draft
+from benchmarks.deid.corpus.draft import Burned, Draft, private_block
 from curation.synth.lettering import burn, ink
 
 CLASSES = {
@@ -71,6 +71,11 @@ def mr(draft: Draft, mint: Mint) -> None:
     ds.NumberOfPhaseEncodingSteps, ds.VariableFlipAngleFlag, ds.SAR = 180, "N", "0.61"
     ds.ReceiveCoilName, ds.TransmitCoilName = "HEAD_32", "BODY"
     ds.WindowCenter, ds.WindowWidth = "700", "1500"
+    # b-values of private elements that Table E.3.10-1 calls safe
+    if draft.site.maker == "SIEMENS":
+        ds.add_new(private_block(ds, 0x0019, "SIEMENS MR HEADER") | 0x0C, "IS", "1000")
+    elif draft.site.maker == "Philips":
+        ds.add_new(private_block(ds, 0x2001, "Philips Imaging DD 001") | 0x03, "FL", 1000.0)
     image(draft, mint)
 
 

@@ -51,7 +51,7 @@ PLACES = (
         (0x0009, "GEMS_IDEN_01", 0x31, "SH", "host"), (0x0029, "SIEMENS CSA HEADER", 0x10, "OB", "name"),
         (0x0029, "SIEMENS MEDCOM HEADER", 0x20, "LO", "spoken_name"), (0x2001, "Philips Imaging DD 001", 0x6D, "LO", "name"),
         (0x0011, "ACME RIS BRIDGE", 0x01, "PN", "name"), (0x0021, "SIEMENS MR HEADER", 0x1D, "DS", "bare_number"),
-        (0x7FE1, "ACME TAIL", 0x10, "UN", "name"), (0x0019, "SIEMENS MR HEADER", 0x0C, "IS", "bare_number"),
+        (0x7FE1, "ACME TAIL", 0x10, "UN", "name"), (0x0019, "SIEMENS MR HEADER", 0x0D, "CS", "host"),
         (0x0043, "GEMS_PARM_01", 0x27, "SH", "host"),
     )),
     Place("private", by.private_sequence(0x2005, "Philips MR Imaging DD 005", 0x02, "PatientComments", "spoken_name"), share=2),

@@ -54,7 +54,7 @@ PLACES = (
     *(Place("private", by.private(*row), share=1.5) for row in (
         (0x0019, "GEMS_ACQU_01", 0x9E, "LO", "spoken_name"), (0x0029, "SIEMENS CSA NON-IMAGE", 0x10, "OB", "name"),
         (0x0009, "SPI RELEASE 1", 0x10, "LT", "spoken_name"), (0x2005, "Philips MR Imaging DD 001", 0x33, "UN", "name"),
-        (0x0033, "MITRA OBJECT UTF8 ATTRIBUTES 1.0", 0x13, "PN", "name"), (0x7053, "Philips PET Private Group", 0x00, "DS", "bare_number"),
+        (0x0033, "MITRA OBJECT UTF8 ATTRIBUTES 1.0", 0x13, "PN", "name"), (0x7053, "Philips PET Private Group", 0x01, "DS", "bare_number"),
         (0x0903, "GEIIS PACS", 0x11, "LO", "name"),
         (0x01E1, "ELSCINT1", 0x50, "CS", "host"), (0x0055, "VOLCANO", 0x08, "UT", "mail"),
     )),

@@ -85,6 +85,9 @@ NOT_FOR_NAMES = {
     "DeviceSerialNumber", "DeviceID", "PlateID", "GeneratorID", "CassetteID", "GantryID", "DetectorID", "UniqueDeviceIdentifier",
     "TreatmentMachineName", "XRaySourceID", "XRayDetectorID", "XRayDetectorLabel", "ScheduledStationAETitle", "PerformedStationAETitle",
     "DigitalSubtractionDeviceID", "DeviceSettingDescription", "SourceSerialNumber", "TransducerIdentification", "LensSerialNumber",
+    "DeviceLabel", "DeviceAlternateIdentifier",
+    # names of sequences and coils follow no vocabulary
+    "SequenceName", "PulseSequenceName", "ReceiveCoilName", "TransmitCoilName",
     # another issuer means another person
     "IssuerOfPatientID",
 }  # fmt: skip
