@@ -24,6 +24,7 @@ from curation.part10 import (
     DEFLATED_LITTLE,
     ENCAPSULATED,
     JPEG,
+    JPEG_LS,
     Budget,
     Source,
     explicit_header,
@@ -225,7 +226,8 @@ def iter_payloads(data: Source, clean: Clean, *, cut: Cut | None = None) -> Iter
     if clean.transfer_syntax not in ENCAPSULATED:
         raise Refused("unsupported_syntax")
     streams = bitstream.iter_bitstreams(source, pixels.offset, pixels.length, layout)
-    for index, stream in enumerate(streams):
+    for index, source_stream in enumerate(streams):
+        stream = _ended(source_stream, clean.transfer_syntax)
         kept = _jpeg_to_keep(stream, index, clean.transfer_syntax, layout, cut)
         if kept is not None:
             yield _keep_jpeg(kept, clean.transfer_syntax, layout)
@@ -250,7 +252,17 @@ def read_frame(data: Source, clean: Clean, index: int) -> NDArray[Any]:
     if clean.transfer_syntax not in ENCAPSULATED:
         raise Refused("unsupported_syntax")
     group = bitstream.locate_bitstreams(source, pixels.offset, pixels.length, layout)[index]
-    return bitstream.decode_bitstream(bitstream.join_fragments(source, group), clean.transfer_syntax, layout)
+    stream = _ended(bitstream.join_fragments(source, group), clean.transfer_syntax)
+    return bitstream.decode_bitstream(stream, clean.transfer_syntax, layout)
+
+
+def _ended(stream: bytes, transfer_syntax: str) -> bytes:
+    """A JPEG or JPEG-LS frame without what a device wrote behind its end marker; others as they are."""
+    from curation.deid.codestream import scrub
+
+    if transfer_syntax in JPEG | JPEG_LS and not bitstream.is_ended(stream):
+        return scrub(stream, transfer_syntax)
+    return stream
 
 
 def _jpeg_to_keep(

@@ -24,6 +24,7 @@ from tests.curation.pixel_source import clean_of, file_of
 
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "dicom"
+JPEG_LS = "1.2.840.10008.1.2.4.80"
 LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
 RLE = "1.2.840.10008.1.2.5"
@@ -326,6 +327,18 @@ def test_blanked_regions_are_gone_from_the_payload_of_a_jpeg_too() -> None:
     assert payload.codec == "jpeg"
     assert (values[:8] == 0).all()
     assert (values[8:] == imagecodecs.jpeg_decode(stream)[8:]).all()
+
+
+def test_words_behind_the_end_of_a_frame_are_no_reason_to_refuse_it() -> None:
+    values = np.full((32, 32), 180, dtype=np.uint8)
+    header = {"Rows": 32, "Columns": 32, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    for syntax, encode_frame in ((LOSSY[0], imagecodecs.jpeg_encode), (JPEG_LS, imagecodecs.jpegls_encode)):
+        whole = bytes(encode_frame(values))
+        for tail in (b"", b"Smithson^John \xff\xd8"):
+            data = file_of(None, syntax=syntax, streams=[whole + tail], **header)
+            (payload,) = payloads_of(data)
+            assert b"Smithson" not in payload.payload
+            assert (decode(payload.codec, payload.payload) == 180).all()
 
 
 @settings(max_examples=150, deadline=None)

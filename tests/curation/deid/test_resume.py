@@ -192,6 +192,18 @@ def test_a_series_that_has_grown_is_seen_anew(tmp_path: Path, monkeypatch: pytes
     assert tree(tmp_path / "dst") == tree(tmp_path / "fresh")
 
 
+def test_a_series_that_has_shrunk_is_seen_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    looked_at(monkeypatch, seen)
+    us(tmp_path / "src", [1, 2, 3])
+    run(tmp_path / "src", tmp_path / "dst")
+    (tmp_path / "src" / "us3.dcm").unlink()
+    found = run(tmp_path / "src", tmp_path / "dst")
+    assert (found["kept"], found["strays"], seen) == (0, 1, [3, 2])
+    regions = pq.read_table(tmp_path / "dst" / "deid_log.parquet")["regions"].to_pylist()
+    assert regions == [[], []]
+
+
 def test_what_is_withheld_now_does_not_stay_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at(monkeypatch, [])
     us(tmp_path / "src", [1, 2, 3])
