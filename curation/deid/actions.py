@@ -6,12 +6,15 @@ not: which attribute gets which action (policy), the walk (header), report text 
 
 from __future__ import annotations
 
+import csv
 import re
 import tomllib
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
+
+from pydicom.datadict import tag_for_keyword
 
 RULES = Path(__file__).parent / "rules"
 OLDEST_YEARS = 90  # 90 means 90 and over
@@ -43,6 +46,18 @@ def dummy(vr: bytes) -> bytes:
     if vr in (b"US", b"SS", b"UL", b"SL", b"FL", b"FD", b"SV", b"UV", b"AT", b"OB", b"OW", b"UN"):
         return b"\0" * {b"UL": 4, b"SL": 4, b"FL": 4, b"AT": 4, b"FD": 8, b"SV": 8, b"UV": 8}.get(vr, 2)
     return b"REMOVED"
+
+
+@cache
+def _required() -> frozenset[int]:
+    with (RULES / "required.csv").open(newline="", encoding="utf-8") as file:
+        tags = (tag_for_keyword(row["keyword"]) for row in csv.DictReader(file))
+        return frozenset(tag for tag in tags if tag is not None)
+
+
+def emptied(tag: int, vr: bytes) -> bytes:
+    """What is written where nothing of a text may stay: nothing, or a dummy where some IOD requires a value."""
+    return dummy(vr) if tag in _required() else b""
 
 
 def shift_date(value: bytes, days: int) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from curation.deid.actions import vocabulary
+from curation.deid.actions import emptied, vocabulary
 from curation.deid.explicit import element, elements_of
 from curation.deid.policy import Act, Policy, read_rows
 
@@ -130,7 +130,7 @@ def drop_naming(header: bytes, words: frozenset[bytes], policy: Policy) -> bytes
             )
             or (vr in _NUMBERS and tag not in _OWN and _hides(header[start:stop], words))
         ):
-            out.append(element(tag, vr, b""))
+            out.append(element(tag, vr, emptied(tag, vr) if vr in _TEXT else b""))
         else:
             out.append(header[pos:stop])
     return b"".join(out)

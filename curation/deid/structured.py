@@ -49,7 +49,7 @@ VALUE_OF = {
 }
 """Value types that hold one plain value: its tag and VR."""
 PRIVATE_SCHEME = b"99RWID"
-_MIN_WORDS, _KNOWN_SHARE = 4, 0.3
+_MIN_WORDS, _KNOWN_SHARE = 6, 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,7 +494,7 @@ def _selects(item: Item) -> bool:
 
 def is_prose(text: str) -> bool:
     """Whether a text is long enough, and enough of it known words, for the text engine to have judged it."""
-    words = re.findall(r"[^\W\d_]{2,}", re.sub(r"\[[A-Z]+\]", " ", text))
+    words = re.findall(r"\w*[^\W\d_]{2,}\w*", re.sub(r"\[[A-Z]+\]", " ", text))
     known = vocabulary()
     return len(words) >= _MIN_WORDS and sum(is_safe_word(w, known) for w in words) >= _KNOWN_SHARE * len(
         words

@@ -169,7 +169,7 @@ def words(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth:
     cleaned = walk.memo.get(key)
     if cleaned is None:
         cleaned = walk.memo[key] = safe_words(walk, raw, vr)
-    return element(tag, vr, cleaned)
+    return element(tag, vr, cleaned or actions.emptied(tag, vr))
 
 
 def safe_words(walk: Context, raw: bytes, vr: bytes) -> bytes:
