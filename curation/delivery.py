@@ -48,8 +48,8 @@ from curation.steps import (
     take_report,
 )
 
-SERIES_DEADLINE_FILES = 10
-"""A series that is looked at whole has the deadline of that many files."""
+SERIES_DEADLINE_FILES, MEMBER_S = 10, 3.0
+"""A series that is looked at whole has the deadline of that many files, and so many seconds more a file of the longest one."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the step's name, items done and items in all."""
@@ -187,7 +187,8 @@ def _look_at_series(
     groups = gatherer.deferred_series()
     files = [[gatherer.file(position) for position in group] for group in groups]
     # one worker sees a series whole, so it has the time of several files
-    deadline_s = settings.file_deadline_s * SERIES_DEADLINE_FILES
+    longest = max(map(len, groups), default=0)
+    deadline_s = settings.file_deadline_s * SERIES_DEADLINE_FILES + MEMBER_S * longest
     found: list[tuple[int, Planned]] = []
     outcomes = _map(look_at_series, files, settings, setup, deadline_s)
     for done, (group, paths, outcome) in enumerate(zip(groups, files, outcomes, strict=True), start=1):

@@ -27,8 +27,8 @@ from curation.site import Site
 
 __all__ = ["LOG_NAME", "deidentify_folder"]
 
-SERIES_DEADLINE_FILES = 10
-"""A series that is looked at whole has the deadline of that many files."""
+SERIES_DEADLINE_FILES, MEMBER_S = 10, 3.0
+"""A series that is looked at whole has the deadline of that many files, and so many seconds more a file of the longest one."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how many are done, and of how many."""
@@ -162,7 +162,8 @@ class _Run:
     def _plans(self, series: Sequence[tuple[str, list[int]]]) -> Iterator[tuple[int, Plan]]:
         """Which file and what becomes of its pixels; a series that cannot be looked at is withheld, and no other."""
         items = [[self.paths[at] for at in group] for _, group in series]
-        outcomes = self._map(look_at_series, items, self._deadline_s * SERIES_DEADLINE_FILES)
+        deadline_s = self._deadline_s * SERIES_DEADLINE_FILES + MEMBER_S * max(map(len, items), default=0)
+        outcomes = self._map(look_at_series, items, deadline_s)
         for n, ((_, group), outcome) in enumerate(zip(series, outcomes, strict=True), 1):
             plans = outcome.value or [outcome.refused or "internal_fault"] * len(group)
             for at, plan in zip(group, plans, strict=True):
