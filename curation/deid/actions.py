@@ -33,7 +33,8 @@ DUMMIES: dict[bytes, bytes] = {
 """Dummy by VR (action D); other text becomes REMOVED, numbers become 0."""
 
 _DATE = re.compile(rb"(\d{4})[.]?(\d{2})[.]?(\d{2})")
-_DATE_TIME = re.compile(rb"(\d{4})(\d{2})?(\d{2})?(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?(?:[+-]\d{4})?")
+_DATE_TIME = re.compile(rb"(\d{4})(\d{2})?(\d{2})?(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?([+-]\d{4})?")
+_ZONE = re.compile(rb"[+-]\d{4}")
 _AGE = re.compile(rb"(\d{3})([DWMY])")
 _AGE_DAYS = {b"D": 1, b"W": 7, b"M": 30.44, b"Y": 365.25}
 
@@ -83,20 +84,36 @@ def move_day(year: int, month: int, day: int, days: int) -> date | None:
         return None
 
 
-def shift_datetime(value: bytes, days: int) -> bytes:
-    """DT moved by days at the precision it has; the time zone is dropped; anything else gives b""."""
+def shift_datetime(value: bytes, days: int, zone: bytes = b"") -> bytes:
+    """DT moved by days at the precision it has; anything else gives b"".
+
+    The time zone is dropped. Where the dataset has one (zone, such as b"+0100") and the value has another, the value is
+    first told in the dataset's: intervals to its dates and times must survive.
+    """
     if b"\\" in value:
-        return b"\\".join(shift_datetime(part, days) for part in value.split(b"\\"))
+        return b"\\".join(shift_datetime(part, days, zone) for part in value.split(b"\\"))
     match = _DATE_TIME.fullmatch(value.strip(b" \0"))
     if match is None:
         return b""
+    minutes = _minutes(zone) - _minutes(match[5]) if match[5] and _ZONE.fullmatch(zone.strip(b" \0")) else 0
+    clock = match[4] or b""
+    if minutes and len(clock) >= 4:
+        minutes += 60 * int(clock[:2]) + int(clock[2:4])
+        days += minutes // 1440
+        clock = b"%02d%02d" % divmod(minutes % 1440, 60) + clock[4:]
     moved = move_day(int(match[1]), int(match[2] or 1), int(match[3] or 1), days)
     if moved is None:
         return b""
     digits = moved.strftime("%Y%m%d").encode().rjust(8, b"0")
     if not match[3]:
         return digits[: 6 if match[2] else 4]
-    return digits + (match[4] or b"")
+    return digits + clock
+
+
+def _minutes(zone: bytes) -> int:
+    """Minutes east of Greenwich of a zone such as +0130."""
+    plain = zone.strip(b" \0")
+    return (-1 if plain[:1] == b"-" else 1) * (60 * int(plain[1:3]) + int(plain[3:5]))
 
 
 def cap_age(value: bytes) -> bytes:

@@ -13,8 +13,9 @@ from uuid import UUID
 
 from curation import part10
 from curation.deid.aside import put_back
+from curation.deid.charset import decode
 from curation.deid.explicit import elements_of, to_explicit
-from curation.deid.identity import Identity, decode, drop_naming
+from curation.deid.identity import Identity, drop_naming
 from curation.deid.policy import Policy
 from curation.deid.private import declare
 from curation.deid.pseudonyms import Pseudonyms, dicom_uid

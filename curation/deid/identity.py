@@ -6,13 +6,13 @@ What belongs here: harvesting originals, and looking for them in what is about t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from curation.deid.actions import emptied, vocabulary
+from curation.deid.charset import readings
 from curation.deid.explicit import element, elements_of
-from curation.deid.policy import Act, Policy, read_rows
+from curation.deid.policy import Act, Policy
 
 MIN_WORD = 4
 _SPLIT = re.compile(rb"[\^=\\ ,;:/()\0]+")
@@ -36,44 +36,6 @@ class Identity:
 
     def __repr__(self) -> str:
         return "Identity(restricted)"
-
-
-@cache
-def _charsets() -> dict[str, str]:
-    return {row["term"]: row["codec"] for row in read_rows("charsets.csv")}
-
-
-def codecs_of(charset: bytes) -> tuple[str, ...] | None:
-    """Python codecs of a Specific Character Set; None where one of its values is not in the allow-list."""
-    known = _charsets()
-    terms = [t.strip(b" \0").decode("ascii", "replace") for t in charset.split(b"\\")]
-    codecs = [known.get(term) for term in terms]
-    return None if None in codecs else tuple(c for c in codecs if c is not None)
-
-
-def decode(raw: bytes, codecs: Sequence[str] | None) -> str | None:
-    """Text by the declared character set; None where the bytes contradict it."""
-    if raw.isascii() and b"\x1b" not in raw:
-        return raw.decode("ascii")
-    for codec in dict.fromkeys(codecs or ()):
-        try:
-            return raw.decode(codec)
-        except UnicodeDecodeError:
-            continue
-    return None
-
-
-def readings(raw: bytes, codecs: Sequence[str] | None) -> Iterator[str]:
-    """Every way in which an identifying value may be read: a wrong character set must not hide a name."""
-    plain = raw.strip(b" \0")
-    if plain.isascii():
-        yield plain.decode("ascii")
-        return
-    for codec in dict.fromkeys((*(codecs or ()), "utf-8", "iso8859-1")):
-        try:
-            yield plain.decode(codec)
-        except UnicodeDecodeError:
-            continue
 
 
 def harvest(

@@ -12,7 +12,7 @@ from mmap import mmap
 from uuid import UUID
 
 from curation import part10
-from curation.deid.identity import codecs_of
+from curation.deid.charset import codecs_of
 from curation.deid.policy import Policy
 from curation.deid.pseudonyms import Pseudonyms
 from curation.part10 import UNDEFINED, Budget, short_of
@@ -44,6 +44,7 @@ class Facts:
     birth_date: bytes = b""
     sex: bytes = b""
     age: bytes = b""
+    zone: bytes = b""
 
 
 FACT_TAGS = {
@@ -53,6 +54,7 @@ FACT_TAGS = {
     0x00080021: "study_date",
     0x00080022: "study_date",
     0x00080023: "study_date",
+    0x00080201: "zone",
     0x00100010: "name",
     0x00100020: "patient_id",
     0x00100021: "issuer",

@@ -24,7 +24,8 @@ from curation.deid.actions import (
     shift_datetime,
     vocabulary,
 )
-from curation.deid.identity import Identity, decode
+from curation.deid.charset import decode
+from curation.deid.identity import Identity
 from curation.deid.policy import Policy, read_rows
 from curation.deid.pseudonyms import Pseudonyms, dicom_uid
 from curation.deid.text import clean_text

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pydicom._uid_dict import UID_dictionary
 
 from curation.deid import actions
+from curation.deid.charset import codecs_of, decode
 from curation.deid.explicit import element
-from curation.deid.identity import codecs_of, decode
 from curation.deid.memory import Context
 from curation.deid.policy import Act, Decision
 from curation.deid.pseudonyms import dicom_uid
@@ -148,11 +148,15 @@ def uid(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: i
 def date(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """Moved by the patient's offset."""
     walk.log.append(rule.log)
-    key = (raw, walk.days, vr)
+    key = (raw, walk.days, vr, walk.facts.zone)
     moved = walk.memo.get(key)
     if moved is None:
-        shift = actions.shift_date if vr == b"DA" else actions.shift_datetime
-        moved = walk.memo[key] = shift(raw, walk.days)
+        moved = (
+            actions.shift_date(raw, walk.days)
+            if vr == b"DA"
+            else actions.shift_datetime(raw, walk.days, walk.facts.zone)
+        )
+        walk.memo[key] = moved
     return element(tag, vr, moved)
 
 

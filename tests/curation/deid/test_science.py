@@ -187,3 +187,20 @@ def test_the_time_zone_goes_and_times_of_day_stay() -> None:
     ds = read(clean(to_bytes(source)))
     assert "TimezoneOffsetFromUTC" not in ds
     assert (ds.SeriesTime, ds.AcquisitionTime, ds.StudyTime) == ("235959.999999", "000000", "101500")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("20190305101500+0100", "101500"),
+        ("20190305101500+0000", "111500"),
+        ("20190305233000.5-0500", "053000.5"),
+        ("2019030510", "10"),
+    ],
+)
+def test_date_times_of_another_zone_are_told_in_the_datasets(value: str, expected: str) -> None:
+    ds = read(clean(to_bytes(ct(TimezoneOffsetFromUTC="+0100", AcquisitionDateTime=value))))
+    days = int("0500" in value)
+    moved = datetime.strptime(str(ds.AcquisitionDateTime)[:8], "%Y%m%d")
+    assert (moved - datetime.strptime(ds.StudyDate, "%Y%m%d")).days == days
+    assert str(ds.AcquisitionDateTime)[8:] == expected
