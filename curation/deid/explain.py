@@ -100,13 +100,27 @@ def _text(policy: Policy) -> Iterator[str]:
         "punctuation."
     )
     yield (
-        "Report text: names after titles and labels, given names before surnames, e-mail, web and IP addresses, "
-        "telephone numbers, record and order numbers, postal addresses and institutions are replaced by a tag such "
-        "as [NAME]."
+        "Report text: names beside titles, labels, signatures and the like, capitalised words that no vocabulary of "
+        "the language explains, e-mail, web and IP addresses, telephone numbers, record, order, insurance and serial "
+        "numbers, postal addresses, places and institutions are replaced "
+        + (
+            "by stand-ins of the same form, the same for one patient in all reports. A stand-in is nobody; what the "
+            "rules missed cannot be told from one."
+            if policy.profile.text == "surrogates"
+            else "by a tag such as [NAME]."
+        )
     )
     if policy.profile.dates == "modified":
-        yield "Report text: dates are moved by the same offset as in the headers and written back in the same form."
-    yield "Report text: ages over 89 become `90 or over`; birth dates and dates without a year become [DATE]."
+        yield (
+            "Report text: dates are moved by the same offset as in the headers and written back in the same form; "
+            "weekdays and dates without a year move with them. A birth date that may tell an age over 89, and a date "
+            "that cannot be moved, become [DATE]. Times of day stay."
+        )
+    yield "Report text: ages over 89 become `over 89`, in the language of the text."
+    yield (
+        f"Report text: languages are {', '.join(policy.profile.languages)}. A text in another is withheld; one too "
+        "short to tell is cleaned by the rules of all, with tags."
+    )
     yield "Report text: where anything known of the person is still there after cleaning, the report is withheld."
 
 

@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,9 @@ def _check_text(path: Path, book: dict[str, Any]) -> None:
     if book.get("text", "tags") not in ("surrogates", "tags"):
         raise ConfigurationError(f"{path}: text = {book['text']!r}; it is surrogates or tags.")
     if book.get("second_opinion", "") not in ("", "presidio"):
-        raise ConfigurationError(f"{path}: second_opinion = {book['second_opinion']!r}; it is presidio, or not there.")
+        raise ConfigurationError(
+            f"{path}: second_opinion = {book['second_opinion']!r}; it is presidio, or not there."
+        )
     strange = set(book.get("languages", ["en"])) - set(_TEXT_LANGUAGES)
     if strange:
         raise ConfigurationError(
@@ -165,6 +168,9 @@ _NEWER = frozenset({"EthnicGroups"})  # in the standard, not yet in the dictiona
 def version_of(profile: Profile) -> str:
     """Name of profile, edition and a hash over profile and rules: a changed rule is another policy."""
     content = hashlib.sha256(repr(profile).encode())
+    content.update(
+        metadata.version("pyspellchecker").encode()
+    )  # its word lists decide what is a name in report text
     for path in sorted(p for p in RULES.rglob("*.*") if p.suffix in (".csv", ".toml")):
         if path.parent.name != "profiles":
             content.update(path.relative_to(RULES).as_posix().encode() + b"\0" + path.read_bytes())

@@ -1,11 +1,14 @@
 """A report without the person: what the headers know, patterns with context, dates moved, a last look."""
 
+import dataclasses
 from datetime import date, timedelta
+from functools import cache
 
 import pytest
 
 from curation.deid import dates
 from curation.deid.identity import Identity
+from curation.deid.policy import Policy
 from curation.deid.text import CleanText, clean_text
 from curation.records import Refused
 from tests.curation.deid.objects import SITE, policy, pseudonyms
@@ -29,8 +32,15 @@ def identity(**changes: object) -> Identity:
     return Identity(**(values | changes))
 
 
+@cache
+def tagged(name: str) -> Policy:
+    """The profile with tags instead of stand-ins, so that a test sees what was found."""
+    known = policy(name)
+    return dataclasses.replace(known, profile=dataclasses.replace(known.profile, text="tags"))
+
+
 def clean(text: str, name: str = "research", **changes: object) -> CleanText:
-    return clean_text(text, identity(**changes), policy(name), pseudonyms(), PATIENT)
+    return clean_text(text, identity(**changes), tagged(name), pseudonyms(), PATIENT)
 
 
 def moved(day: date) -> date:
@@ -199,8 +209,7 @@ def test_intervals_in_text_equal_those_of_the_headers() -> None:
     assert (first - date(2019, 3, 5)).days == OFFSET
 
 
-def test_dates_without_a_year_and_impossible_ones_go() -> None:
-    assert clean("seen on March 5").text == "seen on [DATE]"
+def test_impossible_dates_go() -> None:
     assert clean("scan 2019-02-30 read").text == "scan [DATE] read"
 
 
@@ -219,13 +228,13 @@ def test_other_profiles_treat_dates_their_way() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("93-year-old man", "90 or over-year-old man"),
-        ("aged 101 with pain", "aged 90 or over with pain"),
+        ("93-year-old man", "over 89-year-old man"),
+        ("aged 101 with pain", "aged over 89 with pain"),
         ("a 89-year-old", "a 89-year-old"),
-        ("95 yo female", "90 or over yo female"),
+        ("95 yo female", "over 89 yo female"),
         (
             "94-jähriger Patient mit Husten und ohne Fieber",
-            "90 oder älter-jähriger Patient mit Husten und ohne Fieber",
+            "über 89-jähriger Patient mit Husten und ohne Fieber",
         ),
         ("window 95, level 120", "window 95, level 120"),
     ],
@@ -248,7 +257,7 @@ def test_actions_and_counts_hold_no_words() -> None:
 
 def test_nothing_known_leaves_patterns_at_work() -> None:
     empty = identity(names=(), patient_id="", accession="", other=(), birth_date="", study_uid="")
-    found = clean_text("Dr. Greyson: clear lungs.", empty, policy(), pseudonyms(), PATIENT)
+    found = clean_text("Dr. Greyson: clear lungs.", empty, tagged("research"), pseudonyms(), PATIENT)
     assert found.text == "Dr. [NAME]: clear lungs."
 
 
@@ -260,7 +269,7 @@ def test_cleaning_twice_changes_dates_only() -> None:
 
 def test_spellings_of_a_day_are_letters_and_digits() -> None:
     assert all(s.isalnum() for s in dates.spellings(date(1952, 3, 14)))
-    assert {"19520314", "14031952", "march141952", "14märz1952"} <= set(dates.spellings(date(1952, 3, 14)))
+    assert {"19520314", "14031952", "march141952", "14marz1952"} <= set(dates.spellings(date(1952, 3, 14)))
 
 
 def test_a_megabyte_of_text_does_not_hang() -> None:

@@ -1,0 +1,51 @@
+"""Numbers, mail and web addresses of persons: by their own form, or by the label before them.
+
+What belongs here: record and order numbers, telephones, insurance and identity numbers. What does not: dates, and the
+forms themselves (rules/text/any.toml).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from curation.deid.lexicon import Lexicon, patterns
+from curation.deid.spans import CONTEXT, SHAPED, Span, Token
+
+_FILLER = r"[ \t]{0,3}(?:(?i:no|nr|num|number|nummer|id|is|was|lautet|es|est|at|unter|al|au|the)\b[.:]?|[:=#.°º)]|n[°º]|[-–—](?=[ \t]))?[ \t]{0,20}"
+_LEAD = re.compile(rf"(?:{_FILLER}){{1,4}}\n?[ \t]{{0,8}}")
+_UNIT = r"(?![.,]\d|[ ]?(?:mm|cm|ml|hu|mg|mgy|%|ms|kv|mas|jahre|years|años|ans|min|h\b))"
+_ID = re.compile(
+    rf"(?=[^\s]{{0,40}}\d)[A-Za-z0-9](?:[A-Za-z0-9]|[-./_](?=[A-Za-z0-9])){{0,40}}(?:[ ](?=[0-9A-Z-]{{1,12}}\b)(?=[A-Z-]{{0,4}}\d)[A-Z0-9-]{{1,12}}){{0,7}}(?:[ ][A-Z](?![\w]))?(?:[ ]?/[ ]?\d{{1,4}})?{_UNIT}",
+    re.IGNORECASE,
+)
+_PHONE = re.compile(
+    rf"\+?\(?\d(?:[\d()]|[ ./\t-]{{1,3}}(?=[\d(])){{2,24}}(?:[ ]?(?:x|ext\.?|dw|-)[ ]?\d{{1,5}})?{_UNIT}",
+    re.IGNORECASE,
+)
+_DATE_LIKE = re.compile(
+    r"\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d\d)|(?:19|20)\d\d[./-]\d{1,2}[./-]\d{1,2}|(?:19|20)\d\d"
+)
+_DIGITS_MIN = 3
+
+
+def find_numbers(
+    text: str, tokens: Sequence[Token], cues: Sequence[tuple[int, int, str]], lexicon: Lexicon
+) -> Iterator[Span]:
+    """Spans of everything that is a number, mail or network address of somebody or something."""
+    for category, needs, pattern in patterns():
+        if needs and needs not in text:
+            continue
+        for match in pattern.finditer(text):
+            yield Span(*match.span("x"), category, SHAPED if category in ("EMAIL", "URL", "IP") else CONTEXT)
+    for _, after, kind in cues:
+        if kind not in ("id", "phone"):
+            continue
+        lead = _LEAD.match(text, tokens[after - 1].end)
+        start = lead.end() if lead else tokens[after - 1].end
+        value = (_ID if kind == "id" else _PHONE).match(text, start)
+        if value is None or start == tokens[after - 1].end:
+            continue
+        found = value.group()
+        if sum(c.isdigit() for c in found) >= _DIGITS_MIN and not _DATE_LIKE.fullmatch(found):
+            yield Span(value.start(), value.end(), "ID" if kind == "id" else "PHONE", CONTEXT)
