@@ -162,6 +162,10 @@ def _duration(seconds: float) -> str:
 
 
 def _warn(session: Session, facts: Mapping[str, Any], dst: Path) -> None:
+    for place, n in facts["faults"].items():
+        session.say(
+            f"Fault in rwid: {place}, {n} times. Please report this line; it holds nothing of the data."
+        )
     if facts["strays"]:
         why = " made under another policy, key or site" if facts["is_foreign"] else ""
         session.say(

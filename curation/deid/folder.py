@@ -49,9 +49,9 @@ def deidentify_folder(
 ) -> dict[str, Any]:
     """Release SRC's objects under DST, its tree mirrored under pseudonymous names, with DST/deid_log.parquet.
 
-    Gives {read, released, kept, withheld: {reason: files}, reports, skipped: {what: entries}, strays, is_foreign}: every
+    Gives {read, released, kept, withheld: {reason: files}, faults: {place: files}, reports, skipped: {what: entries}, strays, is_foreign}: every
     regular file of SRC is read once and counted once; `kept` of the released were there from an earlier run under the same
-    policy, key and code; `reports` of the withheld look like reports; `skipped` are no readable files; `strays` are files in
+    policy, key and code; `faults` are the places in the code where rwid itself broke; `reports` of the withheld look like reports; `skipped` are no readable files; `strays` are files in
     DST that this run knows nothing of. With 0 workers all is done in this process, and a decoder that breaks breaks it.
     Raises ConfigurationError where SRC is no folder or DST lies in SRC.
     """
@@ -93,6 +93,7 @@ class _Run:
         self._seen: dict[UUID, bytes] = {}
         self._actions: dict[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]] = {}
         self._deferred: dict[UUID, list[int]] = {}
+        self._faults: Counter[str] = Counter()
 
     def go(self) -> dict[str, Any]:
         """All passes, the log, the counts."""
@@ -165,6 +166,7 @@ class _Run:
         deadline_s = self._deadline_s * SERIES_DEADLINE_FILES + MEMBER_S * max(map(len, items), default=0)
         outcomes = self._map(look_at_series, items, deadline_s)
         for n, ((_, group), outcome) in enumerate(zip(series, outcomes, strict=True), 1):
+            self._faults.update([outcome.fault] if outcome.fault else [])
             plans = outcome.value or [outcome.refused or "internal_fault"] * len(group)
             for at, plan in zip(group, plans, strict=True):
                 if isinstance(plan, str):
@@ -206,6 +208,7 @@ class _Run:
             if outcome.value is not None:
                 yield outcome.value
             else:
+                self._faults.update([outcome.fault] if outcome.fault else [])
                 yield Taken(digest_of(self.job, task.path), withheld=outcome.refused)
 
     def _map(
@@ -240,6 +243,7 @@ class _Run:
             "released": len(released),
             "kept": sum(row.is_kept for row in rows),
             "withheld": dict(sorted(withheld.items())),
+            "faults": dict(sorted(self._faults.items())),
             "reports": reports,
             "skipped": dict(sorted(skipped.items())),
             "strays": len(lying - released),

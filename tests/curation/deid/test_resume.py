@@ -16,12 +16,13 @@ import pydicom
 import pytest
 from pydicom.uid import UltrasoundImageStorage
 
-from curation.deid import members, release, take
+from curation.deid import folder, members, release, take
 from curation.deid.folder import deidentify_folder
 from curation.deid.header import Clean
 from curation.deid.journal import NAME
 from curation.deid.pixels import Box, Look, Member, Plan, Region
 from curation.deid.pseudonyms import Pseudonyms
+from curation.engine import Outcome
 from tests.curation.deid.objects import KEY, SITE, ct, policy, pseudonyms, to_bytes
 
 BOX = Region(Box(0, 0, 4, 2), "consensus")
@@ -274,3 +275,22 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing_half_written(
     assert not list((tmp_path / "dst").rglob("*.part"))
     monkeypatch.setattr(release, "_write_all", real)
     assert run(tmp_path / "src", tmp_path / "dst")["released"] == 3
+
+
+def test_a_fault_of_our_own_is_placed_and_costs_its_own_files_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "src", 3)
+
+    def outcomes(step: Any, items: Any, **how: Any) -> Any:
+        context = how["initializer"](*how["initargs"])
+        for n, item in enumerate(items):
+            if n == 1:
+                yield Outcome(n, None, "internal_fault", "KeyError at walk.py:7 in one")
+            else:
+                yield Outcome(n, step(context, item), None)
+
+    monkeypatch.setattr(folder, "map_items", outcomes)
+    found = run(tmp_path / "src", tmp_path / "dst", workers=1)
+    assert found["withheld"] == {"internal_fault": 1} and found["released"] == 2
+    assert found["faults"] == {"KeyError at walk.py:7 in one": 1}
