@@ -189,13 +189,13 @@ def table(result: dict) -> str:
         f"{result['commit']}, load {result['load'][0]:.1f}. Scores in percent of the key's checks; a withheld file fails all of its checks, unless "
         "its class is never released. `leaked`: distinct planted values, or parts of names, found in any released file in any coding.",
         "",
-        "| system | checks | score | of what was released | direct identifiers, of released | kept for science | planted | leaked | withheld: valid / bent / class | ms a file |",
+        "| system | checks | score | of what was released | direct identifiers, of released | kept for science / intervals / pixels | planted | leaked | withheld: valid / bent / class | ms a file |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, f in result["systems"].items():
         w = f["withheld"]
         rows.append(
-            f"| {name} | {f['checks']} | {f['score']} | {f['score_of_released']} | {f['direct_identifiers_of_released']} | {f['kept_for_science']} "
+            f"| {name} | {f['checks']} | {f['score']} | {f['score_of_released']} | {f['direct_identifiers_of_released']} | {f['kept_for_science_of_released']} / {f['intervals_of_released']} / {f['pixels_retained_of_released']} "
             f"| {f['planted']} | {f['leaked']} | {w['valid']} of {w['of_valid']} / {w['bent']} / {w['class_never_released']} | {f['ms_per_file'] or ''} |"
         )
     notes = [f"* {name}: {f['note']}" for name, f in result["systems"].items() if f["note"]]

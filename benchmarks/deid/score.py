@@ -9,6 +9,7 @@ references must not vanish; content items are found by their concept, not by the
 
 from __future__ import annotations
 
+import csv
 import re
 import warnings
 from collections import Counter, defaultdict
@@ -20,10 +21,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import pixel_array
 
+import curation.deid
 from benchmarks.deid.corpus.answer_key import Check, File
 
 _STEP = re.compile(r'<\((\w{4}),(?:"([^"]*)",)?(\w{2,4})\)>(?:\[<(\d{4})>\])?')
@@ -264,6 +267,12 @@ def _is_readable(before: NDArray[np.generic], after: NDArray[np.generic], box: t
 def summary(verdicts: list[Verdict], pairs: Mapping[str, Pair]) -> dict[str, object]:
     """Score, direct identifiers, by action, by kind of object; withheld counted three ways."""
     direct = [v for v in verdicts if v.check.is_direct]
+    wanted = _published()
+    published = [
+        (word, v)
+        for v in verdicts
+        if v.check.place == "science" and (word := _keyword(v.check.path)) in wanted
+    ]
     withheld = [p.file for p in pairs.values() if p.after is None]
     n_valid = sum(p.file.is_valid and not p.file.may_withhold for p in pairs.values())
     return {
@@ -273,7 +282,21 @@ def summary(verdicts: list[Verdict], pairs: Mapping[str, Pair]) -> dict[str, obj
         "score_of_released": _share([v for v in verdicts if v.found != "withheld"]),
         "direct_identifiers": _share(direct),
         "direct_identifiers_of_released": _share([v for v in direct if v.found != "withheld"]),
-        "kept_for_science": _share([v for v in verdicts if v.check.place == "science"]),
+        "kept_for_science_of_released": _share(
+            [v for v in verdicts if v.check.place == "science" and v.found != "withheld"]
+        ),
+        "intervals_of_released": _share(
+            [v for v in verdicts if v.check.action == "date_interval" and v.found != "withheld"]
+        ),
+        "pixels_retained_of_released": _share(
+            [v for v in verdicts if v.check.action == "pixels_retained" and v.found != "withheld"]
+        ),
+        "published_list": {
+            "attributes": len(wanted),
+            "met": len({word for word, _ in published}),
+            "kept_of_released": _share([v for _, v in published if v.found != "withheld"]),
+            "not_kept": sorted({word for word, v in published if not v.passed and v.found != "withheld"}),
+        },
         "files": len(pairs),
         "withheld": {
             "valid": sum(f.is_valid and not f.may_withhold for f in withheld),
@@ -286,6 +309,18 @@ def summary(verdicts: list[Verdict], pairs: Mapping[str, Pair]) -> dict[str, obj
         "by_kind": _by(verdicts, lambda v: pairs[v.check.file].file.kind),
         "by_syntax": _by(verdicts, lambda v: pairs[v.check.file].file.syntax),
     }
+
+
+def _published() -> set[str]:
+    """The attributes that rwid publishes as kept for science."""
+    path = Path(curation.deid.__file__).parent / "rules" / "science.csv"
+    with path.open(encoding="utf-8") as file:
+        return {row["keyword"] for row in csv.DictReader(line for line in file if not line.startswith("#"))}
+
+
+def _keyword(path: str) -> str:
+    group, creator, element, _ = _STEP.findall(path)[-1]
+    return "" if creator else keyword_for_tag(int(group + element, 16))
 
 
 def _share(verdicts: list[Verdict]) -> float | None:

@@ -65,7 +65,7 @@ def test_controls_fail(corpus, tmp_path):
     assert len(leaks) > 500
     deleted, _, leaks = judge(corpus, delete_everything(corpus, files, tmp_path / "deleted"))
     assert not leaks
-    assert deleted["kept_for_science"] < 5
+    assert deleted["kept_for_science_of_released"] < 5
     assert deleted["score"] < 70
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from benchmarks.deid.corpus.canary import Canary, Mint
-from benchmarks.deid.corpus.draft import Draft, Frame
+from benchmarks.deid.corpus.draft import LOSSY, Draft, Frame
 from benchmarks.deid.corpus.people import Patient, Site, Study
 
 
@@ -117,7 +117,7 @@ def image(
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = (
         (8, 8, 7, 0) if bits == 8 else (16, bits, bits - 1, 0)
     )
-    if draft.syntax.endswith(".4.50"):
+    if draft.syntax.endswith((".4.50", *LOSSY)):
         ds.LossyImageCompression, ds.LossyImageCompressionRatio = "01", "8"
     if n_frames > 1:
         ds.NumberOfFrames = n_frames

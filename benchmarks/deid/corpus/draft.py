@@ -7,8 +7,10 @@ are (the builders) and where values are planted (places).
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -23,6 +25,16 @@ from curation.synth import encoding
 Frame = NDArray[np.generic]
 DIRECT = {"name", "number", "short", "phone", "address", "mail", "url", "uid"}
 """Kinds of planted values that point at one person or study by themselves."""
+
+
+LOSSY: Mapping[str, Callable[[Frame], bytes]] = {
+    "1.2.840.10008.1.2.4.81": lambda f: bytes(imagecodecs.jpegls_encode(f, level=2)),
+    "1.2.840.10008.1.2.4.91": lambda f: bytes(
+        imagecodecs.jpeg2k_encode(f, level=60, codecformat="j2k", reversible=False)
+    ),
+    "1.2.840.10008.1.2.4.203": lambda f: bytes(imagecodecs.htj2k_encode(f, reversible=False)),
+}
+"""Encoders that the generator of hospitals does not have: lossy sisters of its lossless syntaxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +134,10 @@ class Draft:
         return data + self.tail
 
     def _set_pixels(self) -> None:
-        encoding.set_pixels(self.ds, self.frames, self.syntax, self.comment, self.surplus)
+        if self.syntax in LOSSY:
+            self._set_streams([LOSSY[self.syntax](frame) for frame in self.frames])
+        else:
+            encoding.set_pixels(self.ds, self.frames, self.syntax, self.comment, self.surplus)
         if self.syntax == encoding.IMPLICIT:
             self.ds["PixelData"].VR = "OW"
         if self.segments and self.syntax not in encoding.NATIVE:
@@ -130,9 +145,12 @@ class Draft:
             # JPEG 2000 wants its size marker first
             at = 4 + int.from_bytes(streams[0][4:6], "big") if streams[0].startswith(b"\xff\x4f") else 2
             streams[0] = streams[0][:at] + self.segments + streams[0][at:]
-            self.ds.PixelData = encapsulate([s + b"\0" * (len(s) % 2) for s in streams])
-            self.ds["PixelData"].VR = "OB"
-            self.ds["PixelData"].is_undefined_length = True
+            self._set_streams(streams)
+
+    def _set_streams(self, streams: list[bytes]) -> None:
+        self.ds.PixelData = encapsulate([s + b"\0" * (len(s) % 2) for s in streams])
+        self.ds["PixelData"].VR = "OB"
+        self.ds["PixelData"].is_undefined_length = True
 
 
 def private_block(ds: Dataset, group: int, creator: str) -> int:

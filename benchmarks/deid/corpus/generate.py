@@ -28,7 +28,7 @@ from benchmarks.deid.corpus import (
 from benchmarks.deid.corpus.answer_key import Check, File, Planted, Step, path_of, write_rows
 from benchmarks.deid.corpus.canary import Mint
 from benchmarks.deid.corpus.common import start
-from benchmarks.deid.corpus.draft import Draft
+from benchmarks.deid.corpus.draft import LOSSY, Draft
 from benchmarks.deid.corpus.people import SITES, make_patient
 from curation.synth.encoding import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, JPEG_BASELINE
 
@@ -40,7 +40,7 @@ BUILDERS = {kind: build for module in MODULES for kind, build in module.BUILDERS
 NATIVE = (EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED)
 LOSSLESS = tuple(f"1.2.840.10008.1.2.{end}" for end in ("5", "4.70", "4.80", "4.90", "4.201"))
 SYNTAXES: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(CLASSES, (*NATIVE, *LOSSLESS)),
+    **dict.fromkeys(CLASSES, (*NATIVE, *LOSSLESS, *LOSSY)),
     **dict.fromkeys((*objects_report.CLASSES, *objects_other.CLASSES), NATIVE),
     **dict.fromkeys(("US", "US cine"), (*NATIVE, *LOSSLESS, JPEG_BASELINE, JPEG_BASELINE)),
     # the encoder of lossless JPEG knows no colour

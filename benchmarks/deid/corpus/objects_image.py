@@ -69,7 +69,7 @@ def mr(draft: Draft, mint: Mint) -> None:
         "ROW",
     )
     ds.NumberOfPhaseEncodingSteps, ds.VariableFlipAngleFlag, ds.SAR = 180, "N", "0.61"
-    ds.ReceiveCoilName, ds.TransmitCoilName = "HEAD_32", "BODY"
+    ds.ReceiveCoilName, ds.TransmitCoilName, ds.SequenceName = "HEAD_32", "BODY", "*tir2d1_16"
     ds.WindowCenter, ds.WindowWidth = "700", "1500"
     # b-values of private elements that Table E.3.10-1 calls safe
     if draft.site.maker == "SIEMENS":

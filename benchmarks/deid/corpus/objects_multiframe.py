@@ -98,7 +98,13 @@ def enhanced_mr(draft: Draft, mint: Mint) -> None:
         _item(RepetitionTime="500", FlipAngle="70", EchoTrainLength=1)
     ]
     shared.MREchoSequence = [_item(EffectiveEchoTime=9.1)]
-    shared.MRDiffusionSequence = [_item(DiffusionBValue=1000.0, DiffusionDirectionality="ISOTROPIC")]
+    shared.MRDiffusionSequence = [
+        _item(
+            DiffusionBValue=1000.0,
+            DiffusionDirectionality="DIRECTIONAL",
+            DiffusionGradientDirectionSequence=[_item(DiffusionGradientOrientation=[0.0, 0.6, 0.8])],
+        )
+    ]
 
 
 def _enhanced(draft: Draft, mint: Mint, description: str, body_part: str, frame_type: str) -> None:
