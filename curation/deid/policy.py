@@ -145,6 +145,8 @@ def _private(profile: Profile, defaults: Mapping[str, str]) -> dict[Block, dict[
         for number, safe in elements.items():
             vr = safe.vr.decode()
             act, code, _ = decide(group << 16 | 0x1000 | number, "", vr, None, None, defaults, profile)
+            if act is Act.CODE:  # nobody's defined terms: a coded string may be any word
+                act, code = Act.WORDS, "C"
             log = (f"({group:04x},xx{number:02x})", code)
             decision = Decision(
                 group << 16 | number, "", (safe.vr,), act, code, "Retain Safe Private", log=log

@@ -92,6 +92,7 @@ def test_elements_of_unknown_representation_have_the_tables() -> None:
         (0x0C, "LO", "Smithson"),  # not the VR of the table
         (0x0C, "UN", b"SMITHSON"),  # no number
         (0x0D, "CS", "SMITHSON"),  # names the person
+        (0x0D, "CS", "GRIXKWEMITHSON"),  # a word that nobody knows to be safe
         (0x0E, "FD", [0.5] * 4),  # longer than its multiplicity
         (0x0E, "UN", b"Smithson^John^Albert"),  # no whole number of numbers
         (0x0E, "UN", b"Smithson^John^Albert^Dr."),  # numbers that spell a name
