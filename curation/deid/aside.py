@@ -8,12 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from curation.deid.graphics import ANNOTATIONS, LAYERS, Graphics
-from curation.deid.structured import CONTENT, TEMPLATE, Around, clean_content, clean_items, clean_template
+from curation.deid.structured import (
+    CONTENT,
+    OBSERVERS,
+    TEMPLATE,
+    Around,
+    clean_content,
+    clean_items,
+    clean_observers,
+    clean_template,
+)
 from curation.deid.tree import Item, splice, write_items
 
 CONTEXT = 0x00400555
-ASIDE = frozenset({CONTENT, CONTEXT, TEMPLATE, ANNOTATIONS, LAYERS})
-"""Top-level sequences of content items, their template, and graphics."""
+ASIDE = frozenset({CONTENT, CONTEXT, OBSERVERS, TEMPLATE, ANNOTATIONS, LAYERS})
+"""Top-level sequences of content items, their template, who verified them, and graphics."""
 
 
 def put_back(
@@ -28,6 +37,9 @@ def put_back(
             clean = graphics.annotations(items)
         elif tag == LAYERS:
             clean = graphics.layers(items)
+        elif tag == OBSERVERS:
+            clean = clean_observers(items, around)
+            log.append(("(0040,a073)", "D"))
         elif tag == TEMPLATE:
             clean = clean_template(items, around)
         else:

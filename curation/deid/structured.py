@@ -37,6 +37,8 @@ from curation.records import Refused
 CONTENT = 0x0040A730
 _CONCEPT, _VALUE_TYPE, _RELATION, _BY_REFERENCE = 0x0040A043, 0x0040A040, 0x0040A010, 0x0040DB73
 TEMPLATE, _MEASURED = 0x0040A504, 0x0040A300
+OBSERVERS = 0x0040A073
+_VERIFIER, _VERIFIER_PLACE, _VERIFIED_AT, _VERIFIER_CODE = 0x0040A075, 0x0040A027, 0x0040A030, 0x0040A088
 _MAPPING_RESOURCE = 0x00080105
 _NUMERIC = (0x0040A30A, 0x0040A161, 0x0040A162, 0x0040A163)
 _UNITS = 0x004008EA
@@ -80,6 +82,33 @@ def clean_items(items: Sequence[Item], around: Around) -> tuple[list[Item], list
     cleaner = Cleaner(around)
     kept = cleaner.children(items, ())
     return [_plain(node.item) for node in kept], list(dict.fromkeys(cleaner.log))
+
+
+def clean_observers(items: Sequence[Item], around: Around) -> list[Item]:
+    """Those who verified the report, as dummies (action D): a verified report must name somebody (PS3.3 C.17.2)."""
+    dates = {"modified": "C", "full": "K"}.get(around.policy.profile.dates, "X")
+    out: list[Item] = []
+    for item in items:
+        raw = item.get(_VERIFIED_AT, (b"DT", b""))[1]
+        moved = Cleaner(around).date(b"DT", raw, dates) if isinstance(raw, bytes) else b""
+        out.append(
+            {
+                _VERIFIER_PLACE: (b"LO", dummy(b"LO")),
+                _VERIFIED_AT: (b"DT", moved or dummy(b"DT")),
+                _VERIFIER: (b"PN", dummy(b"PN")),
+                _VERIFIER_CODE: (b"SQ", []),
+            }
+        )
+    return out
+
+
+def harvest_observers(items: Sequence[Item]) -> Iterator[tuple[str, bytes]]:
+    """Who verified the report and where they work, as harvest gives it."""
+    for item in items:
+        for tag, kind in ((_VERIFIER, "name"), (_VERIFIER_PLACE, "place")):
+            raw = item.get(tag, (b"", b""))[1]
+            if isinstance(raw, bytes) and raw.strip(b" \0"):
+                yield kind, raw.strip(b" \0")
 
 
 def clean_template(items: Sequence[Item], around: Around) -> list[Item]:

@@ -32,6 +32,7 @@ from curation.deid.memory import (
 from curation.deid.policy import Act, Decision, Policy
 from curation.deid.pseudonyms import Pseudonyms
 from curation.deid.shapes import MISSING
+from curation.deid.structured import OBSERVERS, harvest_observers
 from curation.deid.structured import harvest as harvest_content
 from curation.deid.tables import DESCRIPTOR_OF, DESCRIPTORS
 from curation.deid.tree import Item, read_items
@@ -201,9 +202,10 @@ class Walk(Items):
         """A sequence that is cleaned when all is known of the person: what it names is noted, its place is written."""
         _, _, start, length = part10.explicit_header(self.data, pos, end)
         items, stop = read_items(self.data, start, length, end, self.budget)
-        self.seen += harvest_content(items, self.policy)
+        is_observers = tag == OBSERVERS
+        self.seen += harvest_observers(items) if is_observers else harvest_content(items, self.policy)
         rule = self.policy.by_vr[b"SQ"][tag]
-        if rule.act is not Act.SEQUENCE:
+        if rule.act is not Act.SEQUENCE and not is_observers:
             self.log.append(rule.log)
             return b"", stop
         self.aside[tag] = items

@@ -111,6 +111,12 @@ def test_a_measurement_report_is_parsed_by_highdicom_and_leads_to_its_image() ->
     )
     assert kept.get_measurements()[0].value == 12.5
     assert parsed.ContentTemplateSequence[0].TemplateIdentifier == "1500"
+    (observer_left,) = parsed.VerifyingObserverSequence
+    assert (observer_left.VerifyingObserverName, observer_left.VerifyingOrganization) == (
+        "REMOVED",
+        "REMOVED",
+    )
+    assert f"{SECRET}^Eva" in found.identity.names
     evidence = parsed.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
     assert evidence.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == image_uid()
 
