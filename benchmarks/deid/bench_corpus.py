@@ -109,7 +109,9 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--only", default="", help="names of systems that begin so")
     parser.add_argument("--failures", type=Path)
-    parser.add_argument("--keep", type=Path, help="a folder for corpus and releases; a temporary one else")
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for the corpus and the peers' environments; a temporary one else"
+    )
     parser.add_argument("--no-result", action="store_true")
     arguments = parser.parse_args()
     # what is planted is odd on purpose, and pydicom says so
@@ -123,7 +125,7 @@ def main() -> None:
             write_corpus(corpus, arguments.side, arguments.seed, arguments.patients)
         files: list[File] = read_rows(corpus / "files.parquet", File)
         book = {}
-        for system, run in systems(arguments.peers, Path(name)).items():
+        for system, run in systems(arguments.peers, folder).items():
             if not system.startswith(arguments.only):
                 continue
             with tempfile.TemporaryDirectory() as out:

@@ -65,7 +65,10 @@ def not_here(package: str) -> Callable[[Path, list[File], Path], Release]:
 
 
 def make_environment(folder: Path, package: str, needs_312: bool) -> Path | None:
-    """The interpreter of a new environment with the package, None where it cannot be had."""
+    """The interpreter of an environment with the package, an earlier one where it is there; None where it cannot be had."""
+    python = folder / "bin" / "python"
+    if python.exists():
+        return python
     if needs_312:
         newer = _newer_python()
         if newer is None:
@@ -75,7 +78,6 @@ def make_environment(folder: Path, package: str, needs_312: bool) -> Path | None
             return None
     else:
         venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
     installed = subprocess.run(
         [str(python), "-m", "pip", "install", "-q", package], capture_output=True, check=False
     )
