@@ -36,6 +36,7 @@ class Act(Enum):
     CHARSET = "kept where it is a registered character set"
     CODED = "kept for known coding schemes, with the scheme's own meaning; other codes are removed"
     BURNED_IN = "kept; YES withholds the object unless a pass over its pixels is made"
+    ICC = "rebuilt from its tables of numbers, without its words"
     MARKER = "written anew"
 
 
@@ -63,6 +64,7 @@ _SPECIAL = {
     "DeidentificationMethodCodeSequence": (Act.MARKER, "D"),
     "LongitudinalTemporalInformationModified": (Act.MARKER, "D"),
     "BurnedInAnnotation": (Act.BURNED_IN, "K"),
+    "ICCProfile": (Act.ICC, "C"),
     "CodeValue": (Act.CODED, "C"),
     "CodingSchemeDesignator": (Act.CODED, "C"),
     "CodingSchemeVersion": (Act.CODED, "C"),

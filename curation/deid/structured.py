@@ -17,7 +17,6 @@ from pydicom.datadict import tag_for_keyword
 from curation.deid import codes
 from curation.deid.actions import (
     OLDEST_YEARS,
-    clean_words,
     dummy,
     is_safe_word,
     shift_date,
@@ -26,8 +25,10 @@ from curation.deid.actions import (
 )
 from curation.deid.charset import decode
 from curation.deid.identity import Identity
+from curation.deid.lexicon import ANY, LANGUAGES, Kind, Lexicon, lexicon
 from curation.deid.policy import Policy, read_rows
 from curation.deid.pseudonyms import Pseudonyms, dicom_uid
+from curation.deid.spelling import fold
 from curation.deid.text import clean_text
 from curation.deid.tree import Item, Value, read_items
 from curation.deid.values import CODE, NUMBER, TIME, is_registered
@@ -52,7 +53,7 @@ VALUE_OF = {
 }
 """Value types that hold one plain value: its tag and VR."""
 PRIVATE_SCHEME = b"99RWID"
-_MIN_WORDS, _KNOWN_SHARE = 6, 0.4
+_MIN_WORDS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,17 +438,16 @@ class Cleaner:
         text = decode(raw.rstrip(b" \0"), around.codecs)
         if text is None:
             return b""
+        language = ANY
         try:
-            cleaned = clean_text(
-                text, around.identity, around.policy, around.pseudonyms, around.patient_id
-            ).text
-            is_judged = is_prose(cleaned)
+            found = clean_text(text, around.identity, around.policy, around.pseudonyms, around.patient_id)
+            cleaned, is_judged = found.text, True
+            language = found.language if found.language in LANGUAGES else ANY
         except Refused as refusal:
             if refusal.reason == "identity_suspected":
                 return b""
             cleaned, is_judged = text, False
-        if not is_judged:
-            cleaned = clean_words(re.sub(r"\[[A-Z]+\]", " ", cleaned))
+        cleaned = known_words(cleaned, lexicon(language), is_judged=is_judged)
         return _encode(cleaned, around.codecs)
 
     def uid(self, raw: bytes, *, is_kept: bool) -> bytes:
@@ -522,13 +522,31 @@ def _selects(item: Item) -> bool:
     return _text(item, _RELATION) == "SELECTED FROM"
 
 
-def is_prose(text: str) -> bool:
-    """Whether a text is long enough, and enough of it known words, for the text engine to have judged it."""
-    words = re.findall(r"\w*[^\W\d_]{2,}\w*", re.sub(r"\[[A-Z]+\]", " ", text))
-    known = vocabulary()
-    return len(words) >= _MIN_WORDS and sum(is_safe_word(w, known) for w in words) >= _KNOWN_SHARE * len(
-        words
-    )
+_TOKEN = re.compile(r"\[[A-Z]+\]|[^\W_]+(?:[.,][0-9]+)*[^\W_]*")
+
+
+def known_words(text: str, words: Lexicon, *, is_judged: bool) -> str:
+    """A cleaned text without words that nobody knows; what the text engine could not judge keeps words that name nobody.
+
+    A report has its patterns; an item of a tree may be a surname and nothing else.
+    """
+    is_judged = is_judged and len(re.findall(r"[^\W\d_]{2,}", text)) >= _MIN_WORDS
+    safe = vocabulary()
+    text = text if is_judged else safe.digits.sub(" ", text)
+
+    def kept(match: re.Match[str]) -> str:
+        word = match.group()
+        if word.startswith("["):
+            return word if is_judged else ""
+        if is_safe_word(word, safe) or (is_judged and word[0].isdigit()):
+            return word
+        kind = words.kind(fold(word))
+        is_plain = kind is Kind.ORDINARY or (kind is Kind.COMMON and (is_judged or word.islower()))
+        return word if is_plain or (is_judged and kind in (Kind.EPONYM, Kind.AMBIGUOUS)) else ""
+
+    plain = _TOKEN.sub(kept, text)
+    plain = re.sub(r"[ \t]+([.,;:)])", r"\1", re.sub(r"[ \t]{2,}", " ", plain)).strip(" ,;:-/()'\"")
+    return plain if re.search(r"[^\W_]", plain) else ""
 
 
 def _encode(text: str, codecs: Sequence[str] | None) -> bytes:

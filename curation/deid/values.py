@@ -14,6 +14,7 @@ from pydicom._uid_dict import UID_dictionary
 from curation.deid import actions
 from curation.deid.charset import codecs_of, decode
 from curation.deid.explicit import element
+from curation.deid.icc import neutral_profile
 from curation.deid.memory import Context
 from curation.deid.policy import Act, Decision
 from curation.deid.pseudonyms import dicom_uid
@@ -229,8 +230,18 @@ def nothing(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, dept
     return b""
 
 
+def colour_profile(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
+    """A colour profile without words; removed where it is none."""
+    walk.log.append(rule.log)
+    try:
+        return element(tag, vr, neutral_profile(raw))
+    except Refused:
+        return b""
+
+
 CARRY_OUT: Mapping[Act, Callable[[Context, Decision, int, bytes, bytes, int], bytes]] = {
     Act.KEEP: keep,
+    Act.ICC: colour_profile,
     Act.NUMBER: number,
     Act.CODE: fact_code,
     Act.PLAIN: plain,

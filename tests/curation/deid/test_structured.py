@@ -196,7 +196,14 @@ def test_short_text_keeps_safe_words_only() -> None:
     finding = code("121071", "DCM", "Finding")
     texts = ["Left lung", "Zimmerling", "Zimmerling left lung", "Anneliese Zimmerling geb Hofstetter"]
     got = [i.TextValue for i in cleaned(*[item("TEXT", concept=finding, TextValue=t) for t in texts])]
-    assert got == ["Left lung", "REMOVED", "left lung", "REMOVED"]
+    assert got == ["Left lung", "REMOVED", "left lung", "geb"]
+
+
+def test_names_that_no_header_knows_do_not_pass_in_a_longer_text() -> None:
+    text = "Nodule in the right upper lobe. Discussed with Yattholfjorine Quilvornzemine."
+    (got,) = cleaned(item("TEXT", concept=code("121071", "DCM", "Finding"), TextValue=text))
+    assert got.TextValue.startswith("Nodule in the right upper lobe.") and "Discussed with" in got.TextValue
+    assert "Yatt" not in got.TextValue and "Quil" not in got.TextValue
 
 
 def test_names_in_the_tree_are_looked_for_in_the_header_and_in_other_items() -> None:
