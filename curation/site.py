@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from curation.deid.regions import RegionRule, as_toml
 from curation.records import ConfigurationError
 from curation.settings import Places
 
@@ -32,6 +34,8 @@ class Site(BaseModel):
     continent: str | None = None
     profile: str | None = None
     """De-identification profile of this site; None: as the settings say."""
+    burned_in: tuple[RegionRule, ...] = ()
+    """Where this site's devices write into pictures: `[[burned_in]]` tables."""
 
 
 def _read(name: str, text: str, where: str) -> Site:
@@ -43,7 +47,7 @@ def _read(name: str, text: str, where: str) -> Site:
     except ValidationError as error:
         keys = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
         raise ConfigurationError(
-            f"{where}: wrong or unknown: {keys}. A site has title, country, continent, profile."
+            f"{where}: wrong or unknown: {keys}. A site has title, country, continent, profile, [[burned_in]]."
         ) from None
 
 
@@ -95,7 +99,19 @@ def add_site(places: Places, site: Site, *, replace: bool = False) -> Path:
         raise ConfigurationError("A country is two capital letters of ISO 3166-1, such as GB.")
     if site.continent is not None and site.continent not in CONTINENTS:
         raise ConfigurationError(f"A continent is one of {', '.join(CONTINENTS)}.")
-    facts = site.model_dump(exclude={"name"}, exclude_none=True)
+    kept = load_sites(places)[site.name].burned_in if site.name in load_sites(places) else ()
+    return _write(places, site.model_copy(update={"burned_in": (*kept, *site.burned_in)}))
+
+
+def add_regions(places: Places, name: str, rules: Sequence[RegionRule]) -> Path:
+    """Adds `[[burned_in]]` tables to the home's own file of a site that is known; returns its path."""
+    site = find_site(places, name)
+    new = [rule for rule in rules if rule not in site.burned_in]
+    return _write(places, site.model_copy(update={"burned_in": (*site.burned_in, *new)}))
+
+
+def _write(places: Places, site: Site) -> Path:
+    facts = site.model_dump(exclude={"name", "burned_in"}, exclude_none=True)
     for value in facts.values():
         if '"' in value or "\\" in value or not value.isprintable():
             raise ConfigurationError(
@@ -103,7 +119,6 @@ def add_site(places: Places, site: Site, *, replace: bool = False) -> Path:
             )
     places.sites.mkdir(parents=True, exist_ok=True)
     path = places.sites / f"{site.name}.toml"
-    path.write_text(
-        "".join(f'{key} = "{value}"\n' for key, value in facts.items() if value), encoding="utf-8"
-    )
+    text = "".join(f'{key} = "{value}"\n' for key, value in facts.items() if value)
+    path.write_text(f"{text}\n{as_toml(site.burned_in)}" if site.burned_in else text, encoding="utf-8")
     return path

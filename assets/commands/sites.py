@@ -1,5 +1,6 @@
 """`rwid sites`: who delivers."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,7 +26,10 @@ def list_(context: typer.Context) -> None:
     from curation.site import load_sites
 
     session: Session = context.obj
-    found = [site.model_dump() for _, site in sorted(load_sites(session.settings().places).items())]
+    found = [
+        site.model_dump(exclude={"burned_in"}) | {"burned_in": len(site.burned_in)}
+        for _, site in sorted(load_sites(session.settings().places).items())
+    ]
     columns = ("name", "title", "country", "continent", "profile")
     session.done({"sites": found}, table("", columns, [[site[name] for name in columns] for site in found]))
 
@@ -54,4 +58,31 @@ def add(
     session: Session = context.obj
     site = Site(name=name, title=title, country=country, continent=continent, profile=profile)
     path = add_site(open_home(session.settings()), site, replace=replace)
-    session.done({**site.model_dump(), "path": str(path)}, f"{name} is known: {path}")
+    session.done({**site.model_dump(exclude={"burned_in"}), "path": str(path)}, f"{name} is known: {path}")
+
+
+@app.command("import-regions")
+def import_regions(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A site that is known.")],
+    file: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="A CTP pixel anonymizer script or a deid recipe."),
+    ],
+) -> None:
+    """Take over where devices write into pictures: what cannot be expressed is listed.
+
+    Example: rwid sites import-regions st-mary DicomPixelAnonymizer.script
+    """
+    from curation.deid.regions_import import import_regions as read
+    from curation.settings import open_home
+    from curation.site import add_regions
+
+    session: Session = context.obj
+    imported = read(file.read_text(encoding="utf-8", errors="replace"))
+    path = add_regions(open_home(session.settings()), name, imported.rules)
+    lines = [f"{len(imported.rules)} rules taken over: {path}"]
+    lines += [f"Left out, {line}" for line in imported.left_out]
+    lines += [f"Remark, {line}" for line in imported.remarks]
+    facts = {"rules": len(imported.rules), "left_out": imported.left_out, "remarks": imported.remarks}
+    session.done({**facts, "path": str(path)}, "\n".join(lines))

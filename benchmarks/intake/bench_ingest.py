@@ -25,7 +25,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from curation import catalog, frames
 from curation.deid.header import clean_header
-from curation.deid.pixels import boxes_to_blank
+from curation.deid.pixels import triage
 from curation.delivery import curate, register
 from curation.instance import describe
 from curation.lake import Lake
@@ -83,7 +83,7 @@ def steps(files: list[Path], home: Path) -> dict[str, float]:
             digest = context.pseudonyms.digest(data)
         with clock.step("deidentify"):
             clean = clean_header(data, context.policy, context.pseudonyms, "dev")
-            boxes_to_blank(clean)
+            triage(clean, context.policy, context.rules)
         with clock.step("encode and verify (HTJ2K)"):
             payloads = list(frames.iter_payloads(data, clean))
         with clock.step("describe"):

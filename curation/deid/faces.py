@@ -22,7 +22,7 @@ from pydicom.filereader import read_dataset
 
 from curation.deid.actions import RULES
 from curation.deid.head import GRID_MM, Face, NoHead, Plane, Stack, find_face
-from curation.deid.pixels import Member, Plan
+from curation.deid.plan import Member, Plan
 from curation.modality import body_part_of
 
 OPTION = "clean_recognizable_visual_features"

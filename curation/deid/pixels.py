@@ -1,15 +1,15 @@
-"""Pixels that may show who the person is: which boxes of an object are blanked, or that it is withheld.
+"""Pixels that may show who the person is: which boxes of which objects are blanked, or that an object is withheld.
 
-What belongs here: the decision, from the clean header alone. What does not: finding text in pixels, which this release does
-not do; blanking, which `frames` does while it encodes. So an object of a class whose devices write names into the picture
-(`rules/burned_in.csv`) is believed only where it says that there are none; an ultrasound that says nothing keeps what lies
-inside its own regions (PS3.3 C.8.5.5), and everything outside them, where devices put their banners, goes.
+What belongs here: the decision, from three signals: what is known of devices (`regions`: the standard's ultrasound regions,
+rules of the site, shipped ones), text that is found (`detect`), and what the pictures of a series say together (`consensus`).
+What does not: whose pixels are looked at (`gate`), blanking (`cut`, `redact`).
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tomllib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -21,72 +21,46 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.filereader import read_dataset
 
+from curation.deid import consensus
+from curation.deid.actions import RULES
+from curation.deid.detect import Finder, Picture, Text, find_text, finders
+from curation.deid.gate import OPTION, gate
 from curation.deid.header import Clean
-from curation.deid.policy import Policy, read_rows
+from curation.deid.picture import pictures
+from curation.deid.plan import Look, Member, Plan, Region
+from curation.deid.policy import Policy
+from curation.deid.regions import Box, RegionRule, load_regions, outside
+from curation.part10 import NATIVE
 from curation.records import Refused
 from curation.site import Site
+
+__all__ = [
+    "Box", "Look", "Member", "PixelRules", "Plan", "Region", "load_pixel_rules", "plan_series", "triage",
+]  # fmt: skip
 
 SOURCE = "outside the ultrasound regions"
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle of pixels: left, top, width and height."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """One box that is blanked in every frame, and who says so."""
-
-    box: Box
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What becomes of the pixels of one object."""
-
-    regions: tuple[Region, ...] = ()
-    is_cleaned: bool = False
-    """A pixel pass was made: BurnedInAnnotation NO and code 113101 may be written."""
-    mask: bytes | None = None
-    """`np.packbits` of bool [frames, rows, columns] to replace; None: nothing beside the regions."""
-    fill: int = 0
-    """The stored value written under `mask`."""
-    is_defaced: bool = False
-    """RecognizableVisualFeatures NO and code 113102 may be written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The header does not tell: the pixels must be read, together with those of the series."""
-
-    why: str
-    """`burned_in` or `face`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One object of a series whose pixels are looked at; `frame(i)` decodes the stored values of frame i,
-    [rows, columns] or [rows, columns, samples]."""
-
-    clean: Clean
-    frame: Callable[[int], NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True)
 class PixelRules:
-    """What is known of where devices write: of one site, and shipped. Can be sent to a worker."""
+    """What is known of where devices write: by the site, and shipped. Can be sent to a worker."""
+
+    site: tuple[RegionRule, ...] = ()
+    shipped: tuple[RegionRule, ...] = ()
 
 
 def load_pixel_rules(site: Site | None) -> PixelRules:
     """The shipped rules and the site's own."""
-    return PixelRules()
+    return PixelRules(site.burned_in if site else (), load_regions())
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the header alone tells: boxes, whether the rest is looked at, and what it says of itself."""
+
+    regions: tuple[Region, ...]
+    is_looked_at: bool
+    is_stated: bool
 
 
 def triage(clean: Clean, policy: Policy, rules: PixelRules) -> Plan | Look:
@@ -94,49 +68,56 @@ def triage(clean: Clean, policy: Policy, rules: PixelRules) -> Plan | Look:
 
     Raises Refused("identity_suspected") where names may stand in the picture and nothing says where.
     """
-    return Plan(tuple(Region(box, SOURCE) for box in boxes_to_blank(clean)))
+    known = _known(clean, policy, rules)
+    if known.is_looked_at:
+        return Look("burned_in")
+    return Plan(known.regions, is_cleaned=bool(known.regions) and OPTION in policy.profile.options)
 
 
-def plan_series(members: Sequence[Member], policy: Policy, rules: PixelRules) -> Mapping[UUID, Plan | str]:
-    """A plan for each object of one series by its instance_id, or the reason why it is withheld.
-
-    Does not depend on the order of `members`.
-    """
-    plans: dict[UUID, Plan | str] = {}
-    for member in members:
-        try:
-            plans[member.clean.instance_id] = Plan(
-                tuple(Region(box, SOURCE) for box in boxes_to_blank(member.clean))
-            )
-        except Refused as refusal:
-            plans[member.clean.instance_id] = refusal.reason
-    return plans
-
-
-@cache
-def _unstated() -> dict[str, str]:
-    return {row["sop_class"]: row["unstated"] for row in read_rows("burned_in.csv")}
-
-
-def boxes_to_blank(clean: Clean) -> tuple[Box, ...]:
-    """Boxes of every frame that must go; none where nothing is suspected.
-
-    Raises Refused("identity_suspected") where names may stand in the picture and nothing says where.
-    """
-    rule = _unstated().get(clean.sop_class)
-    if rule is None or clean.pixels is None:
-        return ()
-    header: Dataset = read_dataset(BytesIO(clean.header), is_implicit_VR=False, is_little_endian=True)
-    if str(header.get("BurnedInAnnotation", "")).strip() == "NO":
-        return ()
-    kept = _regions(header) if rule == "regions" else []
+def _known(clean: Clean, policy: Policy, rules: PixelRules) -> _Known:
+    if clean.pixels is None:
+        return _Known((), is_looked_at=False, is_stated=False)
+    row, stated = gate(clean)
+    if row.decision == "withhold":
+        raise Refused("identity_suspected")
+    if row.decision == "release" and not rules.site:
+        return _Known((), is_looked_at=False, is_stated=False)
+    header = _header(clean)
+    found: list[Region] = []
+    is_trusted = is_suspect = False
+    for who, rule in [*(("site", r) for r in rules.site), *(("device", r) for r in rules.shipped)]:
+        if not rule.matches(header):
+            continue
+        if rule.otherwise == "withhold":
+            raise Refused("identity_suspected")
+        source = f"{who}: {rule.name}" if rule.name else who
+        found += [Region(box, source) for box in rule.boxes(int(header.Columns), int(header.Rows))]
+        is_trusted = is_trusted or rule.otherwise == "trust"
+        is_suspect = is_suspect or rule.otherwise == "look"
+    kept = _ultrasound_regions(header) if "regions" in (row.decision, row.without) else []
+    if OPTION in policy.profile.options:
+        found += _banner(kept, header)
+        is_looked_at = (row.decision != "release" or is_suspect) and not is_trusted
+        return _Known(tuple(found), is_looked_at, stated == "YES")
+    if row.without == "release" or stated == "NO" or is_trusted:
+        return _Known(tuple(found), is_looked_at=False, is_stated=False)
     if not kept:
         raise Refused("identity_suspected")
-    return tuple(_outside(kept, int(header.Columns), int(header.Rows)))
+    return _Known((*found, *_banner(kept, header)), is_looked_at=False, is_stated=False)
 
 
-def _regions(header: Dataset) -> list[Box]:
-    """The ultrasound regions inside the picture; the location's maximum belongs to the region."""
+def _header(clean: Clean) -> Dataset:
+    return read_dataset(BytesIO(clean.header), is_implicit_VR=False, is_little_endian=True)
+
+
+def _banner(kept: Sequence[Box], header: Dataset) -> list[Region]:
+    """Everything outside an ultrasound's regions, where devices put their banners."""
+    boxes = outside(kept, int(header.Columns), int(header.Rows)) if kept else ()
+    return [Region(box, SOURCE) for box in boxes]
+
+
+def _ultrasound_regions(header: Dataset) -> list[Box]:
+    """The regions of PS3.3 C.8.5.5 inside the picture; the location's maximum belongs to the region."""
     boxes = []
     for item in header.get("SequenceOfUltrasoundRegions") or []:
         try:
@@ -150,31 +131,136 @@ def _regions(header: Dataset) -> list[Box]:
     return boxes
 
 
-def _outside(kept: Sequence[Box], columns: int, rows: int) -> Iterator[Box]:
-    """The picture without the boxes, as rectangles from top to bottom."""
-    cuts = sorted({0, rows, *(b.y for b in kept), *(b.y + b.height for b in kept)})
-    for top, bottom in itertools.pairwise(cuts):
-        at = 0
-        for box in sorted((b for b in kept if b.y <= top and bottom <= b.y + b.height), key=lambda b: b.x):
-            if box.x > at:
-                yield Box(at, top, box.x - at, bottom - top)
-            at = max(at, box.x + box.width)
-        if at < columns:
-            yield Box(at, top, columns - at, bottom - top)
+def plan_series(members: Sequence[Member], policy: Policy, rules: PixelRules) -> Mapping[UUID, Plan | str]:
+    """A plan for each object of one series by its instance_id, or the reason why it is withheld.
+
+    Every member is looked at by itself; then those of one device and size speak for each other. Does not depend on the
+    order of `members`.
+    """
+    plans: dict[UUID, Plan | str] = {}
+    seen: dict[UUID, _Seen] = {}
+    for member in sorted(members, key=lambda m: m.clean.instance_id):
+        key = member.clean.instance_id
+        try:
+            known = _known(member.clean, policy, rules)
+            if known.is_looked_at:
+                seen[key] = _look(member, known)
+            else:
+                plans[key] = Plan(
+                    known.regions, is_cleaned=bool(known.regions) and OPTION in policy.profile.options
+                )
+        except Refused as refusal:
+            plans[key] = refusal.reason
+    alike: dict[tuple[Any, ...], list[UUID]] = defaultdict(list)
+    for key, one in seen.items():
+        alike[one.kind].append(key)
+    by_id = {member.clean.instance_id: member for member in members}
+    for keys in alike.values():
+        shared = consensus.lasting([seen[key].texts for key in keys])
+        for key in keys:
+            try:
+                plans[key] = _decide(by_id[key], seen[key], shared)
+            except Refused as refusal:
+                plans[key] = refusal.reason
+    return plans
 
 
-def blanker(boxes: Sequence[Box], is_ybr: bool) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
-    """A function that blackens the boxes of one frame of stored values [rows, columns] or [rows, columns, samples]."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a first look at one object found. RESTRICTED: texts have been read."""
+
+    known: _Known
+    texts: tuple[Text, ...]
+    lasting: tuple[Box, ...]
+    kind: tuple[Any, ...]
+
+
+@cache
+def _limits() -> dict[str, float]:
+    book = tomllib.loads((RULES / "detect.toml").read_text(encoding="utf-8"))
+    return dict(book["document"])
+
+
+def _look(member: Member, known: _Known) -> _Seen:
+    """The first look: each sampled frame, and for a loop what stands still in it."""
+    header = _header(member.clean)
+    finder = finders()["first"]
+    views = [_find(view, finder) for view in _views(member, header, [r.box for r in known.regions])]
+    kind = (
+        str(header.get("Manufacturer", "")),
+        str(header.get("ManufacturerModelName", "")),
+        int(header.Rows),
+        int(header.Columns),
+        str(header.get("PhotometricInterpretation", "")),
+    )
+    texts = tuple(text for view in views for text in view)
+    return _Seen(known, texts, tuple(consensus.lasting(views)) if len(views) > 1 else (), kind)
+
+
+def _find(shown: Sequence[Picture], finder: Finder) -> list[Text]:
+    return [text for picture in shown for text in find_text(picture, finder)]
+
+
+def _views(member: Member, header: Dataset, blanked: Sequence[Box]) -> list[list[Picture]]:
+    """Pictures of the frames that are looked at, the boxes blank; of a loop also of its median."""
+    n_frames = member.clean.n_frames
+    frames = [_blank(member.frame(i), blanked) for i in consensus.sample(n_frames, consensus.LOOKED_AT)]
+    if n_frames > 2:
+        still = [member.frame(i) for i in consensus.sample(n_frames, consensus.MEDIAN_FRAMES)]
+        frames.append(_blank(consensus.median(still[: len(still) - (len(still) + 1) % 2]), blanked))
+    is_native = member.clean.transfer_syntax in NATIVE
+    return [pictures(values, header, is_native) for values in frames]
+
+
+def _blank(values: NDArray[Any], boxes: Sequence[Box]) -> NDArray[Any]:
+    """Boxes at the grey level around them: an edge of black would itself be looked at."""
     if not boxes:
-        return None
-
-    def blank(values: NDArray[Any]) -> NDArray[Any]:
-        values = np.array(values)
-        for box in boxes:
-            part = values[box.y : box.y + box.height, box.x : box.x + box.width]
-            part[...] = 0
-            if is_ybr and values.ndim == 3:
-                part[..., 1:] = 128  # black has no colour difference
         return values
+    values = np.array(values)
+    for box in boxes:
+        part = values[box.y : box.y + box.height, box.x : box.x + box.width]
+        part[...] = part.min() if values.ndim == 2 else part.reshape(-1, part.shape[-1]).min(axis=0)
+    return values
 
-    return blank
+
+def _decide(member: Member, seen: _Seen, shared: Sequence[Box]) -> Plan:
+    """The plan of one object: everything plain, what lasts, what others of its kind show; then the second look."""
+    header = _header(member.clean)
+    columns, rows = int(header.Columns), int(header.Rows)
+    found = [Region(text.box, "detected") for text in seen.texts if text.is_plain]
+    found += [Region(box, "consensus") for box in (*seen.lasting, *shared)]
+    if seen.known.is_stated and not found and not seen.known.regions:
+        raise Refused("identity_suspected")  # the object says that there is text, and nothing tells where
+    regions = [*seen.known.regions, *_distinct(found)]
+    for _ in range(2):
+        boxes = [region.box for region in regions]
+        finder = finders()["second"]
+        views = _views(member, header, boxes)
+        left = [t.box for view in views for t in _find(view, finder) if t.is_plain]
+        if not left:
+            break
+        regions += _distinct([Region(box, "second look") for box in left])
+    else:
+        raise Refused("identity_suspected")
+    texts = [region.box for region in regions[len(seen.known.regions) :]]
+    limits = _limits()
+    if len(texts) > limits["lines"] or _share(texts, columns, rows) > limits["share"]:
+        raise Refused("identity_suspected")
+    return Plan(tuple(regions), is_cleaned=True)
+
+
+def _distinct(regions: Sequence[Region]) -> list[Region]:
+    """Without those that lie in another one."""
+    kept: list[Region] = []
+    for region in sorted(regions, key=lambda r: (-r.box.width * r.box.height, r.box.y, r.box.x, r.source)):
+        if not any(other.box.covers(region.box) for other in kept):
+            kept.append(region)
+    return sorted(kept, key=lambda r: (r.box.y, r.box.x, r.box.height, r.box.width))
+
+
+def _share(boxes: Sequence[Box], columns: int, rows: int) -> float:
+    """How much of a picture the boxes cover."""
+    covered = np.zeros((rows, columns), bool)
+    for box in boxes:
+        covered[box.y : box.y + box.height, box.x : box.x + box.width] = True
+    return float(covered.mean())
