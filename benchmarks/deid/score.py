@@ -23,6 +23,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.pixels import pixel_array
 
@@ -70,7 +71,10 @@ def find(after: Dataset, before: Dataset, path: str) -> Dataset | object | None:
         if tag is None or tag not in new:
             return None
         if not item:
-            return new[tag]
+            try:
+                return new[tag]
+            except (BytesLengthException, ValueError, NotImplementedError):
+                return new.get_item(tag)  # its bytes contradict its VR: judged as bytes
         old_tag = _tag(old, int(group, 16), creator, int(element, 16))
         old_items, new_items = old[old_tag].value, new[tag].value
         number = _same_item(old_items, new_items, int(item)) if tag == CONTENT_SEQUENCE else int(item)
