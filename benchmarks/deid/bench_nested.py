@@ -1,8 +1,9 @@
 """Milliseconds to de-identify one enhanced MR of 600 frames with nested functional groups, against copying its bytes.
 
 Run: python -m benchmarks.deid.bench_nested [--frames 600] [--rounds 15] [--peer PYTHON_WITH_DICOGNITO]
-Ways alternate in shuffled order; the clean header is made from memory that no object was walked with before (`rwid`), and as
-the second object of its series (`rwid_warm`). Reported are medians over rounds. Writes benchmarks/results/deid_nested.json.
+Ways alternate in shuffled order; nothing is remembered when an object is cleaned, neither elements nor forms of items
+(`rwid`), or what the object before it in its series left (`rwid_next`). Reported are medians over rounds. Writes
+benchmarks/results/deid_nested.json.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from pydicom.uid import EnhancedMRImageStorage, generate_uid
 
 from benchmarks.deid.bench_header import Peer, copy_bytes
 from benchmarks.deid.synthetic import code, ct_slice, write
-from curation.deid.release import file_meta
 from curation.deid.header import clean_header
 from curation.deid.policy import Policy, compile_policy, load_profile
 from curation.deid.pseudonyms import Pseudonyms
+from curation.deid.release import file_meta
 from curation.part10 import EXPLICIT_LITTLE
 
 RESULT = Path(__file__).parents[1] / "results" / "deid_nested.json"
 SIDE = 64
+SERIES, STUDY = generate_uid(), generate_uid()
 
 
 def one(**values: object) -> Sequence:
@@ -42,8 +44,8 @@ def one(**values: object) -> Sequence:
     return Sequence([item])
 
 
-def frame_groups(n: int) -> Dataset:
-    """The functional groups of frame n, as scanners write them: 36 elements, four levels deep."""
+def frame_groups(n: int, first: int) -> Dataset:
+    """The functional groups of frame n of an object whose positions begin at `first`, as scanners write them: 36 elements, four levels deep."""
     item = Dataset()
     item.FrameContentSequence = one(
         FrameAcquisitionDateTime=f"2019030510{n // 60 % 60:02d}{n % 60:02d}.250000",
@@ -52,10 +54,10 @@ def frame_groups(n: int) -> Dataset:
         FrameAcquisitionNumber=n % 65535,
         DimensionIndexValues=[1, n + 1, 1],
         StackID="1",
-        InStackPositionNumber=n + 1,
+        InStackPositionNumber=first + n + 1,
         TemporalPositionIndex=1,
     )
-    item.PlanePositionSequence = one(ImagePositionPatient=[-120.5, -110.25, 1.25 * n])
+    item.PlanePositionSequence = one(ImagePositionPatient=[-120.5, -110.25, 1.25 * (first + n)])
     item.PlaneOrientationSequence = one(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
     item.PixelMeasuresSequence = one(PixelSpacing=[0.9, 0.9], SliceThickness="1.25")
     item.MREchoSequence = one(EffectiveEchoTime=2.5 + n % 3)
@@ -67,7 +69,7 @@ def frame_groups(n: int) -> Dataset:
     item.FrameVOILUTSequence = one(WindowCenter=300 + n % 11, WindowWidth=600)
     source = one(
         ReferencedSOPClassUID=EnhancedMRImageStorage,
-        ReferencedSOPInstanceUID=f"1.2.826.0.1.3680043.8.498.55{n}",
+        ReferencedSOPInstanceUID=f"1.2.826.0.1.3680043.8.498.55{first + n}",
         ReferencedFrameNumber=n + 1,
         PurposeOfReferenceCodeSequence=Sequence([code("121322", "DCM", "Source of the mask")]),
     )
@@ -78,12 +80,12 @@ def frame_groups(n: int) -> Dataset:
     return item
 
 
-def write_enhanced(path: Path, frames: int) -> None:
-    """An enhanced MR object of 64 x 64 frames."""
-    ds = ct_slice(1, generate_uid(), generate_uid(), bytes(SIDE * SIDE * 2 * frames))
+def write_enhanced(path: Path, frames: int, first: int = 0) -> None:
+    """An enhanced MR object of 64 x 64 frames; `first` tells objects of one series apart."""
+    ds = ct_slice(1, SERIES, STUDY, bytes(SIDE * SIDE * 2 * frames))
     ds.SOPClassUID, ds.Modality, ds.NumberOfFrames = EnhancedMRImageStorage, "MR", frames
     ds.Rows = ds.Columns = SIDE
-    ds.PerFrameFunctionalGroupsSequence = Sequence([frame_groups(n) for n in range(frames)])
+    ds.PerFrameFunctionalGroupsSequence = Sequence([frame_groups(n, first) for n in range(frames)])
     ds.SharedFunctionalGroupsSequence = one(
         MRTimingAndRelatedParametersSequence=one(RepetitionTime="3000", FlipAngle="90")
     )
@@ -103,23 +105,35 @@ def release(src: Path, dst: Path, policy: Policy, pseudonyms: Pseudonyms) -> Non
     os.close(out)
 
 
-def ways(policy: Policy) -> dict[str, Callable[[Path, Path], None]]:
-    warm = compile_policy(policy.profile)
+def ways(policy: Policy, before: Path) -> dict[str, tuple[Callable[[], None], Callable[[Path, Path], None]]]:
+    """What is done before the clock starts, and what is timed."""
+    pseudonyms = Pseudonyms(b"b" * 32)
 
-    def fresh(src: Path, dst: Path) -> None:
-        policy.memo.clear()
-        policy.persons.clear()
+    def forget() -> None:
+        for memory in (policy.memo, policy.persons, policy.rules):
+            memory.clear()
+        policy.rules_of(EnhancedMRImageStorage.encode())
+
+    def remember() -> None:
+        forget()
+        clean_header(before.read_bytes(), policy, pseudonyms, "bench")
+
+    def clean(src: Path, dst: Path) -> None:
         release(src, dst, policy, Pseudonyms(b"b" * 32))
 
     return {
-        "read_write": copy_bytes,
-        "rwid": fresh,
-        "rwid_warm": lambda src, dst, key=Pseudonyms(b"b" * 32): release(src, dst, warm, key),
+        "read_write": (forget, copy_bytes),
+        "rwid": (forget, clean),
+        "rwid_next": (remember, clean),
     }
 
 
 def measure(
-    src: Path, dst: Path, known: dict[str, Callable[[Path, Path], None]], rounds: int, peer: Peer | None
+    src: Path,
+    dst: Path,
+    known: dict[str, tuple[Callable[[], None], Callable[[Path, Path], None]]],
+    rounds: int,
+    peer: Peer | None,
 ) -> dict[str, list[tuple[float, float]]]:
     """Wall and CPU milliseconds of each way in each round; the first round is not counted."""
     names = [*known, *(["dicognito"] if peer else [])]
@@ -132,8 +146,10 @@ def measure(
                     continue
                 wall, cpu = peer.seconds(src, dst)
             else:
+                prepare, run = known[way]
+                prepare()
                 begin, begin_cpu = time.perf_counter(), time.process_time()
-                known[way](src, dst)
+                run(src, dst)
                 wall, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
             if n:
                 times[way].append((1000 * wall, 1000 * cpu))
@@ -148,10 +164,14 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         src, dst = Path(name) / "src.dcm", Path(name) / "dst.dcm"
+        before = Path(name) / "before.dcm"
         write_enhanced(src, arguments.frames)
+        write_enhanced(before, arguments.frames, first=arguments.frames)
         size = src.stat().st_size
         peer = Peer(arguments.peer) if arguments.peer else None
-        times = measure(src, dst, ways(compile_policy(load_profile("research"))), arguments.rounds, peer)
+        times = measure(
+            src, dst, ways(compile_policy(load_profile("research")), before), arguments.rounds, peer
+        )
         if peer:
             peer.close()
     base = [statistics.median(t[clock] for t in times["read_write"]) for clock in (0, 1)]

@@ -74,10 +74,17 @@ class Items(Context):
         if known is not None:
             for shape in known:
                 if shape.size <= end - pos and shape.fits(self.data, pos):
+                    if depth + shape.n_levels > part10.MAX_DEPTH:
+                        raise Refused("malformed")
                     self.budget.left -= shape.n_elements
                     if self.budget.left < 0:
                         raise Refused("too_large")
-                    return self.shaped(shape, pos, depth), pos + shape.size
+                    content = self.shaped(shape, pos, depth)
+                    if content is not None:
+                        return content, pos + shape.size
+                    self.rules.rigid.add(key[0])
+                    known.remove(shape)
+                    break
         content, stop = self.elements(pos, end, depth, is_open=is_open)
         if is_open:
             stop += 8
@@ -92,15 +99,23 @@ class Items(Context):
                 shapes.clear()
             shapes[key] = []
         elif len(known) < _SHAPES_A_KEY:
-            has_private = bool(self.policy.private)
             shape = shape_of(
-                self.data, pos, stop, self.rules.nested, is_open=key[1] == UNDEFINED, has_private=has_private
+                self.data,
+                pos,
+                stop,
+                self.rules.nested,
+                is_open=key[1] == UNDEFINED,
+                has_private=bool(self.policy.private),
+                is_rigid=key[0] in self.rules.rigid,
             )
             if shape is not None:
                 known.append(shape)
 
-    def shaped(self, shape: Shape, pos: int, depth: int) -> bytes:
-        """The content of an item that has this shape: copied, but for its changes."""
+    def shaped(self, shape: Shape, pos: int, depth: int) -> bytes | None:
+        """The content of an item that has this shape: copied, but for its changes.
+
+        None where a value inside a sequence did not keep its length: the sequence must be written anew.
+        """
         data, cache, loose = self.data, self.memory(depth), self.loose
         out: list[bytes] = []
         run = pos
@@ -117,9 +132,12 @@ class Items(Context):
                 if change.is_private:
                     hit = self.private_hit(raw, begin, end, depth)
                 else:
-                    hit = self.fresh(raw, change.rule, change.tag, change.vr, pos + change.start, end, depth)
+                    level = depth + change.level
+                    hit = self.fresh(raw, change.rule, change.tag, change.vr, pos + change.start, end, level)
             else:
                 self.again(hit)
+            if change.level and len(hit[0]) != end - begin:
+                return None
             if hit[0]:
                 out.append(hit[0])
         end = pos + shape.size - (8 if shape.is_open else 0)

@@ -47,6 +47,8 @@ class ClassRules:
     top: WalkRules
     nested: WalkRules
     shapes: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
+    rigid: set[int] = field(default_factory=set)
+    """Sequences in whose items a value did not keep its length."""
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ _HEAD = struct.Struct("<HH2sH").unpack_from
 _U32 = struct.Struct("<L").unpack_from
 _TEMPORAL = {"modified": b"MODIFIED", "full": b"UNMODIFIED", "removed": b"REMOVED"}
 _MISSES = 12
+_LONG = 1 << 16
 
 Found = tuple[int, bytes, int, int]
 """Tag, VR, offset and length (UNDEFINED where encapsulated) of the pixel data element."""
@@ -72,14 +73,12 @@ class Walk(Items):
 
     def names_somebody(self, words: frozenset[bytes]) -> bool:
         """Whether one of the words stands in what was written. Stretches are searched once for the same words."""
-        low = b"\0".join((*self.loose, *self.repeated)).lower()
-        if any(word in low for word in words):
+        if _holds(b"\0".join((*self.loose, *self.repeated)), words):
             return True
         for stretch in self.used:
             if stretch.names_nobody is words:
                 continue
-            low = stretch.chunk.lower()
-            if any(word in low for word in words):
+            if _holds(stretch.chunk, words):
                 return True
             stretch.names_nobody = words
         return False
@@ -220,3 +219,15 @@ class Walk(Items):
             out.append(element(TEMPORAL_TAG, b"CS", _TEMPORAL[self.policy.profile.dates]))
             mark = PIXEL_GROUP
         return mark
+
+
+def _holds(text: bytes, words: frozenset[bytes]) -> bool:
+    """Whether one of the lower-case words stands in text, in any case."""
+    if len(text) > _LONG:
+        # bytes that stand in no word part nothing that is one: most of a long sequence is numbers
+        others = bytes(set(range(256)) - set(b"".join(words)) - set(b"".join(words).upper()))
+        short = text.translate(None, others).lower()
+        if not any(word in short for word in words):
+            return False
+    low = text.lower()
+    return any(word in low for word in words)
