@@ -129,8 +129,8 @@ def verdict(code: str, became: str, vr: str) -> bool:
     """Whether what became of a value is one of the things that the code allows (PS3.15 Table E.1-1a)."""
     allowed = {"X": "X", "Z": "ZD", "D": "D", "K": "K", "U": "D", "U*": "XZD", "C": "XZDK"}
     if vr == "SQ":
-        # a dummy item would be an invention: D removes; U and K keep the sequence and clean its items
-        allowed |= {"D": "X", "K": ("SQ",), "U*": ("SQ",), "C": ("SQ", "X", "Z"), "U": ("SQ",)}
+        # a dummy item would be an invention: D removes, or keeps the items that a report needs, cleaned, as U and K do
+        allowed |= {"D": ("X", "SQ"), "K": ("SQ",), "U*": ("SQ",), "C": ("SQ", "X", "Z"), "U": ("SQ",)}
     elif vr in BINARY:
         allowed |= {"K": "X", "D": "DX"}
     return any(became in allowed[part] for part in code.split("/"))
