@@ -29,12 +29,15 @@ def _meanings() -> dict[tuple[str, str], str]:
     from pydicom.sr._concepts_dict import concepts as untyped
 
     concepts: Any = untyped
-    return {
-        (scheme, code): meaning
-        for scheme, keywords in concepts.items()
-        for codes in keywords.values()
-        for code, (meaning, _) in codes.items()
-    }
+    found: dict[tuple[str, str], str] = {}
+    for scheme, keywords in concepts.items():
+        for codes in keywords.values():
+            for code, (meaning, _) in codes.items():
+                # one code has several names: "Liver" is what people write, "Liver structure (body structure)" its full one
+                known = found.setdefault((scheme, code), meaning)
+                if "(" in known and "(" not in meaning:
+                    found[scheme, code] = meaning
+    return found
 
 
 def clean_code(parts: dict[int, bytes]) -> bytes | None:
