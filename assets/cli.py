@@ -18,6 +18,7 @@ from assets.commands import (
     demo,
     doctor,
     ingest,
+    key,
     refusals,
     runs,
     sites,
@@ -75,6 +76,7 @@ for _name, _function in {
 }.items():
     app.command(_name, epilog=EPILOG)(_function)
 app.add_typer(cohort.app, name="cohort")
+app.add_typer(key.app, name="key")
 app.add_typer(runs.app, name="runs")
 app.add_typer(sites.app, name="sites")
 

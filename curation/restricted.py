@@ -92,6 +92,9 @@ def keep_to_one_key(places: Places, key_id: str) -> None:
 
     Raises ConfigurationError where this home was filled under another key.
     """
+    journal = places.restricted / "rekey" / "journal.json"
+    if journal.is_file() and json.loads(journal.read_text())["state"] == "swapping":
+        raise ConfigurationError("A key rotation was cut off in its last step. Finish it: rwid key rotate.")
     path = places.restricted / "key_id"
     if not path.exists():
         write_atomically(path, key_id.encode())

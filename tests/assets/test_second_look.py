@@ -13,6 +13,7 @@ from assets.cli import main
 from curation.lake import Lake
 from curation.restricted import read_residuals
 from curation.settings import load_settings
+from tests.curation.in_process import stay
 
 SITE = "st-elsewhere"
 
@@ -65,7 +66,7 @@ def test_a_planted_residual_blocks_the_delivery(
         return dataclasses.replace(clean, header=clean.header + plant(planted[-1]))
 
     monkeypatch.setattr(curation.steps, "clean_header", careless)
-    _in_this_process(monkeypatch)
+    stay(monkeypatch)  # the broken de-identifier lives here, and workers are fresh interpreters
     monkeypatch.setenv("RWID_HOME", str(home))
     monkeypatch.setenv("RWID_VERIFY_SAMPLE", "0")
     with Lake(home / "lake").connect() as con:
@@ -89,27 +90,11 @@ def test_a_planted_residual_blocks_the_delivery(
     assert not [name for name in long if name.encode("latin-1") in dagster]
 
 
-def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The broken de-identifier lives here, and workers are fresh interpreters."""
-    import curation.delivery
-    from curation.engine import Outcome
-    from curation.records import Refused
-
-    def here(fn: Any, items: Any, *, initializer: Any = None, initargs: Any = (), **_: Any) -> Any:
-        context = initializer(*initargs) if initializer else None
-        for index, item in enumerate(items):
-            try:
-                yield Outcome(index, fn(context, item), None)
-            except Refused as refusal:
-                yield Outcome(index, None, refusal.reason)
-
-    monkeypatch.setattr(curation.delivery, "map_items", here)
-
-
 def test_verify_looks_at_the_head_and_is_quiet(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RWID_HOME", str(home))
+    stay(monkeypatch)
     assert main(["verify", "--json", "--sample", "0"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["found"] == 0
@@ -127,6 +112,7 @@ def test_verify_tells_what_is_left_in_a_published_lake(
 
     table = pq.read_table(arrivals)
     pq.write_table(table.slice(0, 1), arrivals)
+    stay(monkeypatch)
     assert main(["verify", "--json", "--sample", "0"]) == 1
     facts = json.loads(capsys.readouterr().out)
     assert {r["rule"] for r in facts["residuals"]} == {"hash"}
