@@ -17,7 +17,7 @@ _SENTENCE_END = re.compile(r"[.:;!?\n•*)\]\"»]|^$|[-–—][ \t]|/")
 
 def find_unexplained(tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[Span]:
     """Capitalised words that are names, or that no vocabulary explains: default deny."""
-    small = {t.low for t in tokens if t.text.islower()}
+    small = _written_small(tokens)
     n_upper = sum(t.text.isupper() and len(t.text) > 3 for t in tokens)
     is_shouted = n_upper > len(tokens) * 0.3
     position = 0
@@ -28,6 +28,39 @@ def find_unexplained(tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[Span
             position = last + 1
         else:
             position += 1
+
+
+_INNER_CAPITAL = re.compile(
+    r"(?!(?:Ma?c|De|Di|Du|La|Le|Van|Von|Fitz|Mac|Saint|O|D|El|Al|Ben)[A-Z])[A-ZÀ-Þ].*[A-ZÀ-Þ]"
+)
+_SHORT_LETTERS = 3
+
+
+def _is_explained(tokens: Sequence[Token], position: int, lexicon: Lexicon, small: set[str]) -> bool:
+    """Whether an unknown word is written small too, an abbreviation (IgG, Hto), or a verb at a sentence's beginning."""
+    token = tokens[position]
+    if token.low in small:
+        return True
+    if _has_name_neighbour(tokens, position, lexicon) or _before_verb(tokens, position, lexicon):
+        return False
+    if len(token.text) <= _SHORT_LETTERS or (token.text.isupper() and len(token.text) <= _SHORT_LETTERS + 1):
+        return True
+    if not token.text.isupper() and _INNER_CAPITAL.match(token.text):
+        return True
+    return _starts_sentence(tokens, position) and token.low.endswith(lexicon.verb_endings)
+
+
+_FREE = re.compile(r"[\s,;:)(]|\.\s|\.$|$")
+
+
+def _written_small(tokens: Sequence[Token]) -> set[str]:
+    """Words that the text also writes without a capital, as words of its own and not in a mail address or path."""
+    ahead = [*(t.gap for t in tokens[1:]), ""]
+    return {
+        token.low
+        for token, gap in zip(tokens, ahead, strict=True)
+        if token.text.islower() and token.gap[-1:] in (" ", "\n", "\t", "(", "") and _FREE.match(gap)
+    }
 
 
 def _is_suspect(
@@ -51,7 +84,7 @@ def _is_suspect(
     if kind is Kind.COMMON:
         return follows_given(tokens, position, lexicon) and token.low not in lexicon.not_names
     if kind is Kind.UNKNOWN:
-        return token.low not in small and (len(token.text) > 2) and not (is_upper and len(token.text) <= 4)
+        return not _is_explained(tokens, position, lexicon, small)
     if kind is Kind.ORDINARY or is_eponym(tokens, position, lexicon):
         return False
     if _before_verb(tokens, position, lexicon) and token.low not in lexicon.not_names:
@@ -76,22 +109,23 @@ def _starts_sentence(tokens: Sequence[Token], position: int) -> bool:
 
 
 def _before_verb(tokens: Sequence[Token], position: int, lexicon: Lexicon) -> bool:
-    """Whether the word does what persons do: `Wall reviewed`, `Wall was informed`, `Wall and Long agree`."""
-    ahead = [t for t in tokens[position + 1 : position + 4] if SPACE.fullmatch(t.gap) or t.gap in (", ",)]
-    if not ahead or ahead[0].start - tokens[position].end > len(ahead[0].gap):
+    """Whether the word does what persons do: `Wall reviewed`, `Wall was informed`, `Wall and Long-Smith agree`."""
+    ahead = position + 1
+    while ahead < min(len(tokens) - 1, position + _REACH):
+        token = tokens[ahead]
+        is_near = SPACE.fullmatch(token.gap) is not None or TIGHT.fullmatch(token.gap) is not None
+        goes_on = token.is_capital or (token.low in AND and tokens[ahead + 1].is_capital)
+        if not is_near or not goes_on or (token.is_capital and lexicon.kind(token.low) is Kind.ORDINARY):
+            break
+        ahead += 1
+    if ahead >= len(tokens) or not SPACE.fullmatch(tokens[ahead].gap) or tokens[ahead].is_capital:
         return False
-    if (
-        len(ahead) > 2
-        and ahead[0].low in AND
-        and ahead[1].is_capital
-        and lexicon.kind(ahead[1].low) > Kind.COMMON
-    ):
-        return _before_verb(tokens, position + 2, lexicon)
-    if ahead[0].is_capital:
-        return False
-    if ahead[0].low in lexicon.auxiliaries:
-        return any(t.low in lexicon.participles for t in ahead[1:])
-    return ahead[0].low in lexicon.verbs
+    if tokens[ahead].low in lexicon.auxiliaries:
+        return any(t.low in lexicon.participles for t in tokens[ahead + 1 : ahead + 3])
+    return tokens[ahead].low in lexicon.verbs
+
+
+_REACH = 6  # words of two names and what joins them
 
 
 def _has_name_neighbour(tokens: Sequence[Token], position: int, lexicon: Lexicon) -> bool:

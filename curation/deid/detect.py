@@ -28,6 +28,17 @@ Picture = NDArray[np.uint8]
 """Grey levels [rows, columns], or RGB [rows, columns, 3]."""
 
 
+class View(BaseModel):
+    """One way of showing a picture to the detector."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scale: float = 1.0
+    contrast: float = 0.0
+    """Clip limit of an adaptive histogram equalization; 0: none."""
+    is_negative: bool = False
+
+
 class Finder(BaseModel):
     """How carefully is looked; `rules/detect.toml` says what each number is and why it is what it is."""
 
@@ -37,15 +48,14 @@ class Finder(BaseModel):
     box_threshold: float
     sure: float
     unclip: float
-    scales: tuple[float, ...]
+    views: tuple[View, ...]
     tile: int
     overlap: int
     least_height: int
     most_height: float
-    is_inverted_too: bool
-    contrast_limits: tuple[float, ...]
     characters: int
     reading: float
+    reading_upright: float
     trace: float
     pad: float
 
@@ -72,16 +82,20 @@ def finders() -> dict[str, Finder]:
     return {name: Finder(**rules) for name, rules in book["finder"].items()}
 
 
+SMALL = 640
+"""Pixels of the longer side below which nothing is made smaller."""
+
+
 def find_text(picture: Picture, finder: Finder) -> list[Text]:
     """Where text stands in a picture, from top to bottom, plain or faint; boxes on one line are one."""
-    left, top, shown = _content(picture)
+    left, top, content = _content(picture)
+    # what is taller is anatomy, and would swallow the letters beside it
+    most = max(finder.most_height * content.shape[0], 48)
     found: list[Text] = []
-    for view in _views(shown, finder) if shown.size else ():
-        most = max(finder.most_height * shown.shape[0], 48)
-        # what is taller is anatomy, and would swallow the letters beside it
-        boxes = [b for scale in finder.scales for b in _detect(view, scale, finder) if b[3] - b[1] <= most]
-        candidates = _merge(boxes)
-        found += _legible(view, candidates, finder)
+    for view in finder.views if content.size else ():
+        shown = _shown(content, view)
+        boxes = [box for box in _detect(shown, view.scale, finder) if box[3] - box[1] <= most]
+        found += _legible(shown, _merge(boxes), finder)
     return [
         replace(text, box=Box(text.box.x + left, text.box.y + top, text.box.width, text.box.height))
         for text in _united(found)
@@ -99,16 +113,16 @@ def _content(picture: Picture) -> tuple[int, int, Picture]:
     return left, top, np.ascontiguousarray(picture[top : int(rows[-1]) + 17, left : int(columns[-1]) + 17])
 
 
-def _views(picture: Picture, finder: Finder) -> Iterator[Picture]:
-    """The picture as it is, with its local contrast raised, and in negative."""
+def _shown(picture: Picture, view: View) -> Picture:
+    """The picture as a view wants it; raised contrast is grey."""
     import cv2
 
-    yield picture
-    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) if picture.ndim == 3 else picture
-    for limit in finder.contrast_limits:
-        yield np.asarray(cv2.createCLAHE(clipLimit=limit, tileGridSize=(8, 8)).apply(grey), np.uint8)
-    if finder.is_inverted_too:
-        yield np.asarray(255 - picture, np.uint8)
+    if view.contrast:
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if picture.ndim == 3 else picture
+        picture = np.asarray(
+            cv2.createCLAHE(clipLimit=view.contrast, tileGridSize=(8, 8)).apply(grey), np.uint8
+        )
+    return np.asarray(255 - picture, np.uint8) if view.is_negative else picture
 
 
 @cache
@@ -151,10 +165,8 @@ def _detect(view: Picture, scale: float, finder: Finder) -> list[_Candidate]:
     import cv2
 
     rows, columns = view.shape[:2]
-    if scale < 1 and max(rows, columns) * scale < finder.tile / 2:
-        return []  # a smaller picture than the detector reads at once shows nothing that the full size does not
-    if scale > 1 and max(rows, columns) > finder.tile * 1.5:
-        return []  # on a large picture letters are not too small, and the time would be fourfold
+    if max(rows, columns) < SMALL:
+        scale = max(scale, 1.0)  # letters of a small picture have no pixels to lose
     scaled = (
         view
         if scale == 1
@@ -247,7 +259,8 @@ def _legible(view: Picture, candidates: Sequence[_Candidate], finder: Finder) ->
     """Those in which the recogniser reads characters, those of which the detector is sure alone, and traces."""
     for x0, y0, x1, y1, certainty in candidates:
         reading, legibility = _read(view[y0:y1, x0:x1])
-        is_read = sum(c.isalnum() for c in reading) >= finder.characters and legibility >= finder.reading
+        needed = finder.reading_upright if y1 - y0 > x1 - x0 else finder.reading
+        is_read = sum(c.isalnum() for c in reading) >= finder.characters and legibility >= needed
         is_plain = is_read or certainty >= finder.sure
         if is_plain or legibility >= finder.trace:
             pad = max(2, round(finder.pad * (y1 - y0)))

@@ -151,7 +151,7 @@ class _Writer:
                 if vr == b"UN"
                 else vr
             )
-        if 0x10 <= tag & 0xFF and length <= 64:
+        if tag & 0xFF >= 0x10 and length <= 64:
             creators[(tag >> 16) << 8 | tag & 0xFF] = bytes(self.data[start : start + length]).strip(b" \0")
             return b"LO"
         return vr

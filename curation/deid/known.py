@@ -170,7 +170,7 @@ class Known:
         """An id, telephone number, address or institution: digits as a number, words as a phrase and one by one."""
         digits = "".join(c for c in value if c.isdigit())
         if len(digits) >= 3 and not re.search(r"[^\W\d_]{3}", value):
-            if parse_day(value) is None:
+            if parse_day(value) is None and len(digits) > _DIGITS_MIN:
                 yield from self._of_number(value)
                 if len(digits) >= _PHONE_TAIL and not any(c.isalpha() for c in value):
                     yield _Needle(digits[-min(len(digits), 8) :], "PHONE", "tail")

@@ -79,6 +79,8 @@ class Lexicon:
     street_nouns: Mapping[str, str]
     institution_endings: tuple[str, ...]
     suffixes: tuple[str, ...]
+    verb_endings: tuple[str, ...]
+    """Of words that begin a sentence."""
     surname_endings: tuple[str, ...]
     nobody: frozenset[str]
     has_compounds: bool
@@ -149,7 +151,7 @@ def phrases_of(text: str) -> list[tuple[str, ...]]:
 
 
 _CUES = (
-    ("names", "labels", "label"), ("names", "weak_labels", "weak_label"), ("names", "said_by", "said_by"),
+    ("names", "labels", "label"), ("names", "weak_labels", "weak_label"), ("names", "said_by", "said_by"), ("names", "near", "near"),
     ("institutions", "before", "institution_head"), ("institutions", "after", "institution_lead"),
     ("institutions", "brands", "institution_lead"),
     ("institutions", "labels", "institution_label"), ("institutions", "near", "institution_near"),
@@ -275,6 +277,7 @@ def lexicon(code: str) -> Lexicon:
         nouns=gather("institutions", "before") | gather("institutions", "after"),
         street_nouns=_street_nouns(books),
         institution_endings=tuple(sorted(gather("institutions", "endings"))),
+        verb_endings=tuple(sorted(gather("words", "verb_endings"))) or ("\0",),
         suffixes=tuple(words_of(general["suffixes"])),
         surname_endings=tuple(words_of(general["surname_endings"])),
         nobody=frozenset(words_of(general["nobody"])),

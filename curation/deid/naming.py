@@ -94,13 +94,16 @@ def _accepts(
 ) -> bool:
     """Whether a word may be part of a name here."""
     token = tokens[position]
-    if not token.text.isalpha() or token.low in lexicon.not_names:
+    if token.is_initial:
+        return True
+    may_be_both = trust is Trust.SURE and is_first and token.low in lexicon.ambiguous
+    if not token.text.isalpha() or (token.low in lexicon.not_names and not may_be_both):
         return False
     kind = lexicon.kind(token.low)
     if not token.is_capital:
         # typed without capitals: only what is a name or no word at all
         return trust is Trust.SURE and is_first and len(token.low) > 2 and kind >= Kind.UNKNOWN
-    if token.is_initial or (trust is Trust.SURE and is_first) or kind > Kind.COMMON:
+    if (trust is Trust.SURE and is_first) or kind > Kind.COMMON:
         return True
     if kind is Kind.ORDINARY:
         return False

@@ -16,6 +16,10 @@ from pydicom.pixels.processing import apply_color_lut, convert_color_space
 from curation.deid.detect import Picture
 from curation.records import Refused
 
+_PALETTE = [
+    f"{c}PaletteColorLookupTable{part}" for c in ("Red", "Green", "Blue") for part in ("Descriptor", "Data")
+]
+
 
 def pictures(values: NDArray[Any], header: Dataset, is_native: bool) -> list[Picture]:
     """One or two pictures of a frame [rows, columns] or [rows, columns, samples].
@@ -25,10 +29,10 @@ def pictures(values: NDArray[Any], header: Dataset, is_native: bool) -> list[Pic
     in the stored values (decoders of compressed frames give RGB).
     """
     photometric = str(header.get("PhotometricInterpretation", ""))
-    if photometric == "PALETTE COLOR":
+    if photometric == "PALETTE COLOR" and all(keyword in header for keyword in _PALETTE):
         try:
             values = apply_color_lut(values, header)
-        except (AttributeError, ValueError, KeyError, IndexError):
+        except (AttributeError, IndexError, TypeError, ValueError):
             raise Refused("malformed") from None
         values = (values >> 8).astype(np.uint8) if values.dtype.itemsize > 1 else values.astype(np.uint8)
     if values.ndim == 3 and values.shape[2] >= 3:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.filereader import read_dataset
 
-from curation.deid import consensus
+from curation.deid import consensus, faces
 from curation.deid.actions import RULES
 from curation.deid.detect import Finder, Picture, Text, find_text, finders
 from curation.deid.gate import OPTION, gate
@@ -71,6 +71,19 @@ def triage(clean: Clean, policy: Policy, rules: PixelRules) -> Plan | Look:
     known = _known(clean, policy, rules)
     if known.is_looked_at:
         return Look("burned_in")
+    if _is_face_wanted(clean, policy):
+        return Look("face")
+    return _plan_of(known, policy)
+
+
+def _is_face_wanted(clean: Clean, policy: Policy) -> bool:
+    if clean.pixels is None or faces.OPTION not in policy.profile.options:
+        return False
+    return faces.may_show_face(_header(clean))
+
+
+def _plan_of(known: _Known, policy: Policy) -> Plan:
+    """The plan of an object that is not looked at: it is claimed clean only where something was blanked."""
     return Plan(known.regions, is_cleaned=bool(known.regions) and OPTION in policy.profile.options)
 
 
@@ -146,9 +159,7 @@ def plan_series(members: Sequence[Member], policy: Policy, rules: PixelRules) ->
             if known.is_looked_at:
                 seen[key] = _look(member, known)
             else:
-                plans[key] = Plan(
-                    known.regions, is_cleaned=bool(known.regions) and OPTION in policy.profile.options
-                )
+                plans[key] = _plan_of(known, policy)
         except Refused as refusal:
             plans[key] = refusal.reason
     alike: dict[tuple[Any, ...], list[UUID]] = defaultdict(list)
@@ -162,7 +173,22 @@ def plan_series(members: Sequence[Member], policy: Policy, rules: PixelRules) ->
                 plans[key] = _decide(by_id[key], seen[key], shared)
             except Refused as refusal:
                 plans[key] = refusal.reason
+    plans.update(_with_faces(members, plans, policy))
     return plans
+
+
+def _with_faces(
+    members: Sequence[Member], plans: Mapping[UUID, Plan | str], policy: Policy
+) -> Mapping[UUID, Plan | str]:
+    """Plans of those members that may show a face, with its mask beside what is blanked already."""
+    heads = [m for m in members if isinstance(plans[m.clean.instance_id], Plan)]
+    heads = [m for m in heads if _is_face_wanted(m.clean, policy)]
+    masked: dict[UUID, Plan | str] = dict(faces.plan_faces(heads)) if heads else {}
+    for key, plan in masked.items():
+        before = plans[key]
+        if isinstance(plan, Plan) and isinstance(before, Plan):
+            masked[key] = replace(plan, regions=before.regions, is_cleaned=before.is_cleaned)
+    return masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,21 +258,28 @@ def _decide(member: Member, seen: _Seen, shared: Sequence[Box]) -> Plan:
     if seen.known.is_stated and not found and not seen.known.regions:
         raise Refused("identity_suspected")  # the object says that there is text, and nothing tells where
     regions = [*seen.known.regions, *_distinct(found)]
-    for _ in range(2):
-        boxes = [region.box for region in regions]
-        finder = finders()["second"]
-        views = _views(member, header, boxes)
-        left = [t.box for view in views for t in _find(view, finder) if t.is_plain]
-        if not left:
-            break
-        regions += _distinct([Region(box, "second look") for box in left])
-    else:
-        raise Refused("identity_suspected")
+    if found or seen.known.is_stated:
+        regions += _second_look(member, header, [region.box for region in regions])
     texts = [region.box for region in regions[len(seen.known.regions) :]]
     limits = _limits()
     if len(texts) > limits["lines"] or _share(texts, columns, rows) > limits["share"]:
         raise Refused("identity_suspected")
     return Plan(tuple(regions), is_cleaned=True)
+
+
+def _second_look(member: Member, header: Dataset, blanked: Sequence[Box]) -> list[Region]:
+    """What can still be read once the boxes are blank, looked at with other parameters.
+
+    Raises Refused("identity_suspected") where something can be read even after that is blanked too.
+    """
+    finder, more = finders()["second"], list[Region]()
+    for _ in range(2):
+        views = _views(member, header, [*blanked, *(region.box for region in more)])
+        left = [text.box for view in views for text in _find(view, finder) if text.is_plain]
+        if not left:
+            return more
+        more += _distinct([Region(box, "second look") for box in left])
+    raise Refused("identity_suspected")
 
 
 def _distinct(regions: Sequence[Region]) -> list[Region]:

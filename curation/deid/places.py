@@ -84,9 +84,7 @@ def _extend(tokens: Sequence[Token], lexicon: Lexicon, after: int) -> int:
         if "\n" in word.gap and (position == after or not word.text[0].isupper()):
             break
         if word.text[0].isupper() or (word.text.isdigit() and end > after):
-            if (
-                word.low in lexicon.not_names or lexicon.kind(word.low) <= Kind.COMMON
-            ) and "\n" in word.gap:
+            if (word.low in lexicon.not_names or lexicon.kind(word.low) <= Kind.COMMON) and "\n" in word.gap:
                 break
             if _is_proper(word, lexicon):
                 end = position + 1
@@ -105,9 +103,7 @@ def _after_lead(tokens: Sequence[Token], lexicon: Lexicon, first: int, after: in
     if not tokens[first].text[0].isupper() and lexicon.code not in ("es", "fr"):
         return
     end = _extend(tokens, lexicon, after)
-    if end > after and any(
-        lexicon.kind(t.low) > Kind.COMMON or len(t.low) > 3 for t in tokens[after:end]
-    ):
+    if end > after and any(lexicon.kind(t.low) > Kind.COMMON or len(t.low) > 3 for t in tokens[after:end]):
         yield Span(tokens[first].start, tokens[end - 1].end, "INSTITUTION", CONTEXT)
 
 
@@ -132,14 +128,16 @@ def _after_label(
     ):
         stop = _STOP.search(text, stop.end(), match.end())
     end = stop.start() if stop else match.end()
+    is_place = kind == "place_label"
     inside = [t for t in tokens[after : after + 16] if t.end <= end]
     proper = [
         t
         for t in inside
-        if t.text[0].isupper() and lexicon.kind(t.low) > Kind.COMMON and t.low not in lexicon.generic
+        if t.text[0].isupper()
+        and (is_place or lexicon.kind(t.low) > Kind.COMMON)
+        and t.low not in lexicon.generic
     ]
     has_number = any(t.text.isdigit() for t in inside)
-    is_place = kind == "place_label"
     if (
         inside
         and (proper or (is_place and has_number))
@@ -149,25 +147,7 @@ def _after_label(
 
 
 _SHORT = frozenset(
-    [
-        "st",
-        "str",
-        "av",
-        "avd",
-        "avda",
-        "c",
-        "pl",
-        "apt",
-        "ste",
-        "dr",
-        "nº",
-        "no",
-        " st",
-        "rd",
-        "ave",
-        "bd",
-        "bvd",
-    ]
+    ["st", "str", "av", "avd", "avda", "pl", "apt", "ste", "dr", "no", "rd", "ave", "bd", "bvd", "nº"]
 )
 
 
@@ -242,7 +222,7 @@ def _compounds(tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[Span]:
             yield Span(tokens[start].start, tokens[end - 1].end, "INSTITUTION", CONTEXT)
 
 
-_CAP = r"[A-ZÀ-ÖØ-Þ][\w'’.-]{0,30}"
+_CAP = r"(?:(?:St|Ste|Dr|Dra|Av|Gen|Gral|Sta|Sto|Mt|Ft|Prof|[A-Z])\.|[A-ZÀ-ÖØ-Þ][\w'’-]{0,30})"
 _NUMBER = r"\d{1,5}(?:[ ]?[a-zA-Z](?!\w))?(?:[ ]?[-/][ ]?\d{1,4})?"
 
 
@@ -263,7 +243,8 @@ def _street_forms(book: Mapping[str, Any]) -> Iterator[str]:
     if book["code"] == "de":
         yield rf"(?P<x>\b(?:(?:[Aa]m|[Aa]n der|[Ii]m|[Zz]um|[Zz]ur|[Aa]uf der|[Aa]uf dem|[Ii]n der|[Uu]nter den|[Aa]lte[r]?|[Nn]eue[r]?)[ ]{_CAP}(?:[ ]{_CAP})?|[A-ZÄÖÜ][\wäöüß-]{{1,30}}(?i:{after})\b\.?|(?:{_CAP}[ -]){{1,3}}(?i:straße|strasse|str|weg|platz|allee|gasse|ring|ufer|damm)\b\.?)[ ]+\d{{1,4}}[ ]?[a-z]?(?!\w)(?!\.\d)(?![ ]?(?:mm|cm|ml))(?:,?[ ]+(?:in[ ]+)?(?:(?:D|A|CH)[- ]?)?\d{{4,5}}[ ]+{_CAP}(?:[ ](?:am|an der|im)[ ]{_CAP})?)?)"
     if book["code"] == "es":
-        yield rf"(?P<x>(?<!\w)(?i:{before})\.?[ ]*(?:(?:de|del|la|las|los|el|D\.|Dr\.|Dra\.|San|Santa)[ ]+){{0,3}}{_CAP}(?:[ ]+(?:(?:de|del|la|las|los|y|e)[ ]+){{0,2}}{_CAP}){{0,4}}(?:[ ]*,?[ ]*(?:(?i:nº|n°|n\.º|núm\.?|número|no\.?|s/n)[ ]*)?(?:{_NUMBER}))?(?:[ ]*[,-][ ]*(?:\d{{1,2}}[ºª°]?[ ]?[A-Za-z]{{0,3}}(?!\w)|(?i:piso|bajo|ático|puerta|esc(?:alera)?\.?|izda\.?|dcha\.?|portal|bloque)[ ]?\w{{0,4}}\.?)){{0,4}}(?:,?[ ]+\d{{5}}(?:[ ]+{_CAP}(?:[ ]{_CAP}){{0,2}})?)?)"
+        yield rf"(?P<x>(?<!\w)(?i:{before})\.?[ ]*(?:(?:de|del|la|las|los|el|D\.|Dr\.|Dra\.|San|Santa)[ ]+){{0,3}}{_CAP}(?:[ ]+(?:(?:de|del|la|las|los|y|e)[ ]+){{0,2}}{_CAP}){{0,4}}(?:[ ]*,?[ ]*(?:(?i:nº|n°|n\.º|núm\.?|número|no\.?|s/n)[ ]*)?(?:{_NUMBER}))?(?:[ ]*[,-][ ]*(?:\d{{1,2}}[ºª°]?[ ]?(?:[A-Za-z]{{0,3}}|[Dd]cha|[Ii]zda|[Ii]zq|[Dd]er)\.?(?!\w)|(?i:piso|bajo|ático|puerta|esc(?:alera)?\.?|izda\.?|dcha\.?|portal|bloque)[ ]?\w{{0,4}}\.?)){{0,4}}(?:,?[ ]+\d{{5}}(?:[ ]+{_CAP}(?:[ ]{_CAP}){{0,2}})?)?)"
+        yield r"(?P<x>(?<!\w)(?:Calle|C/|Avenida|Avda?\.?|Av\.|Paseo|Pso\.?|Plaza|Pza\.?|Ronda|Travesía|Carretera|Ctra\.?)[ ]?(?:[^\W\d_]{1,20}\.?[ ]){1,5}(?:,[ ]?|nº[ ]?)?\d{1,4}(?!\w|[.,]\d|[ ]?(?:mm|cm)))"
     if book["code"] == "fr":
         yield rf"(?P<x>\b\d{{1,4}}(?:[ ]?(?i:bis|ter|quater))?,?[ ]+(?i:{before})\b\.?[ ]+(?:(?:de|du|des|la|le|les|l['’]|d['’]|et|aux?|en|sur|Saint|Sainte|St|Ste|\d{{1,2}})[ -]?){{0,4}}{_CAP}(?:[ -](?:(?:de|du|des|la|le|les|sous|sur|et|l['’]|d['’])[ -]?){{0,2}}{_CAP}){{0,4}}(?:,?[ ]+\d{{5}}(?:[ ]+{_CAP}(?:[ -](?:(?:sur|sous|en|le|la|les|de|du)[ -])?{_CAP}){{0,3}})?)?)"
         yield rf"(?P<x>\b(?i:rue|avenue|boulevard|place|chemin|impasse|allée|quai|route)[ ]+(?:(?:de|du|des|la|le|les|l['’]|d['’])[ ]?){{0,3}}{_CAP}(?:[ -]{_CAP}){{0,3}})"

@@ -74,11 +74,15 @@ def resolve(spans: Iterable[Span]) -> list[Span]:
             chosen.append(span)
             continue
         last = chosen[-1]
-        best = last if (last.rank, last.start - last.end) <= (span.rank, span.start - span.end) else span
+        # an address that holds a known name stays an address
+        is_inside = span.end <= last.end and last.rank <= CONTEXT and last.replacement is None
+        surer = last if (last.rank, last.start - last.end) <= (span.rank, span.start - span.end) else span
+        best = last if is_inside else surer
         end = max(last.end, span.end)
         # a moved date fits its own characters only
         fits = (best.start, best.end) == (last.start, end)
-        chosen[-1] = Span(last.start, end, best.category, best.rank, best.replacement if fits else None)
+        rank = min(last.rank, span.rank)
+        chosen[-1] = Span(last.start, end, best.category, rank, best.replacement if fits else None)
     return chosen
 
 

@@ -96,7 +96,8 @@ class Compact:
         self._lengths: list[int] = []
         length = 0
         for match in _WORD.finditer(text):
-            folded = "".join(c for c in fold(match.group()) if c.isalnum())
+            word = match.group()
+            folded = word.lower() if word.isascii() else "".join(c for c in fold(word) if c.isalnum())
             if folded:
                 words.append(folded)
                 self._at.append(length)

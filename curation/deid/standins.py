@@ -87,9 +87,13 @@ class StandIns:
                 choices[int.from_bytes(digest[n : n + 4], "big") % len(choices)]
                 for n in range(0, len(digest), 4)
             ]
-            found = next((p for p in picks if fold(p) not in self._real and fold(p) != key), picks[0])
+            found = next((p for p in picks if self._is_free(fold(p), key)), picks[0])
             self._memo[name, key] = found
         return found
+
+    def _is_free(self, low: str, key: str) -> bool:
+        """Whether a stand-in neither is a real word of this text nor holds one: Santamaría for a María."""
+        return low != key and not any(word == low or (len(word) > 3 and word in low) for word in self._real)
 
     def _name(self, found: str) -> str:
         """Each word of a name by its own stand-in: order, commas, case and initials stay."""

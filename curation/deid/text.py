@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from curation.deid import dates, worded_dates
+from curation.deid import dates, second_opinion, worded_dates
 from curation.deid.default_deny import find_unexplained
 from curation.deid.identity import Identity
 from curation.deid.known import Known
@@ -70,6 +70,8 @@ def clean_text(
     is_tagged = policy.profile.text == "tags" or language == ANY
     cleaned, spans, actions = _replaced(text, chosen, stand_ins, is_tagged=is_tagged)
     if known.is_in(_outside(cleaned, spans) if is_tagged else cleaned):
+        raise Refused("identity_suspected")
+    if policy.profile.second_opinion and second_opinion.sees_a_person(cleaned, spans, words):
         raise Refused("identity_suspected")
     return CleanText(cleaned, len(chosen), actions, "und" if language == ANY else language, spans)
 

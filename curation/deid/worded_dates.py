@@ -35,7 +35,7 @@ _YEAR_AFTER_DAY = re.compile(
     r"(?P<s>,?[ ]{1,2}(?:of[ ])?|[-/])(?P<year>(?:19|20)\d\d|['’]\d\d)(?![\w]|[.,/-]\d)"
 )
 _LONE_YEAR = re.compile(
-    r"(?<![\w.,/'’-])(?P<year>(?:19|20)\d\d)(?:(?P<to>[ ]?(?:[-–—/]|and|und|y|et)[ ]?)(?P<year2>(?:19|20)\d\d))?(?![\w/-]|[.,]\d|[ ]?(?:mm|cm|ml|hu|mg|mgy))",
+    r"(?<![\w.,/'’-])(?P<year>(?:19|20)\d\d)(?:(?P<to>[ ]?(?:[-–—/]|and|und|y|et|to|until|through|till|bis|a|al|hasta|à)[ ]?)(?P<year2>(?:19|20)\d\d))?(?![\w/-]|[.,]\d|[ ]?(?:mm|cm|ml|hu|mg|mgy))",
     re.IGNORECASE,
 )
 _CUE = re.compile(

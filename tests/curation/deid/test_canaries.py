@@ -7,8 +7,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from curation.deid.release import file_meta
 from curation.deid.policy import Act
+from curation.deid.release import file_meta
 from curation.part10 import EXPLICIT_LITTLE
 from curation.records import Refused
 from tests.curation.deid.objects import canary_date, canary_uid, clean, ct, policy, read, registered, to_bytes

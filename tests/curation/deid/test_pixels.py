@@ -24,7 +24,7 @@ from curation.deid.pixels import (
     plan_series,
     triage,
 )
-from curation.deid.policy import Policy, compile_policy, load_profile
+from curation.deid.policy import Policy, compile_policy, load_profile, read_rows
 from curation.deid.pseudonyms import Pseudonyms
 from curation.deid.regions import RegionRule, outside
 from curation.records import Refused
@@ -301,3 +301,11 @@ def test_the_boxes_are_exactly_what_lies_outside(kept: list[Box]) -> None:
     for box in outside(kept, 10, 8):
         found[box.y : box.y + box.height, box.x : box.x + box.width] += 1
     assert (found == expected).all()
+
+
+def test_every_row_of_the_look_table_names_a_class_of_the_standard() -> None:
+    from pydicom._uid_dict import UID_dictionary
+
+    for row in read_rows("burned_in.csv"):
+        root = row["sop_class"].removesuffix(".*")
+        assert root == "*" or any(uid == root or uid.startswith(root + ".") for uid in UID_dictionary), root
