@@ -9,7 +9,7 @@ from curation.records import ConfigurationError
 
 app = typer.Typer(
     name="key",
-    help="The secret key behind every pseudonym: show its id, or give the lake a new one.",
+    help="The secret key behind every pseudonym: show its id, or give the lake a new one.\n\nExample: rwid key show",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
