@@ -41,6 +41,7 @@ _SILENT = frozenset({"indication", "history", "technique", "comparison", "recomm
 _RANK = {"addendum": 2, "impression": 2}
 _STRENGTH = {ABSENT: 0, UNCERTAIN: 1, PRESENT: 2}
 _TITLE_CHARS = 300
+UNDETERMINED = "und"
 _LABELS = {1.0: PRESENT, 0.0: ABSENT, -1.0: UNCERTAIN}
 
 Said = tuple[str, str, str]
@@ -113,8 +114,15 @@ def find_findings(
     """What a report says, one entry a finding, sorted by name: (finding, assertion, the sentence that says so).
 
     sections: as `find_sections` gives them (found here where None). A language without rules gives nothing: words taken
-    without the language's negations would assert what the report denies.
+    without the language's negations would assert what the report denies. A text too short to show its language ("und",
+    ISO 639-2) is read in all of them, and what one of them denies is denied.
     """
+    if language == UNDETERMINED:
+        said: dict[str, Said] = {}
+        for one in [one for code in languages() for one in find_findings(text, sections, code)]:
+            if one[0] not in said or _STRENGTH[one[1]] < _STRENGTH[said[one[0]][1]]:
+                said[one[0]] = one
+        return [said[name] for name in sorted(said)]
     if language not in languages():
         return []
     found = list(sections) if sections is not None else find_sections(text)

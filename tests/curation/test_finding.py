@@ -34,6 +34,14 @@ def said(text: str, language: str = "en") -> dict[str, str]:
     return {finding: assertion for finding, assertion, _ in find_findings(text, language=language)}
 
 
+@pytest.mark.parametrize(
+    ("text", "assertion"),
+    [("No nodule.", "absent"), ("Kein Erguss.", "absent"), ("Nodule.", "present"), ("Sin derrame.", "absent")],
+)
+def test_a_text_too_short_to_show_its_language_is_read_in_all(text: str, assertion: str) -> None:
+    assert set(said(text, "und").values()) == {assertion}
+
+
 @pytest.mark.parametrize("case", SENTENCES, ids=lambda c: f"{c['language']}-{c['finding']}-{c['sentence']}")
 def test_a_sentence_asserts_what_its_reader_means(case: dict[str, str]) -> None:
     assert said(case["sentence"], case["language"]).get(case["finding"], "nothing") == case["assertion"]
