@@ -32,6 +32,14 @@ class Calendar:
     month_cues: frozenset[str]
     day_cues: frozenset[str]
     is_day_first: bool
+    has_dots: bool
+    """Whether days of digits are written with dots: 3.4.2019."""
+    long_and_short: Mapping[str, Word]
+    """Months whose short name is the long one: May, Mai, mars; with the short names of all."""
+
+    def short_of(self, name: str) -> Word | None:
+        """The month with the short names of its language where `name` is long and short at once."""
+        return self.long_and_short.get(name)
 
 
 @cache
@@ -39,10 +47,17 @@ def calendar(code: str) -> Calendar:
     """The calendar of one of the languages, or of all under ANY."""
     months: dict[str, Word] = {}
     weekdays: dict[str, Word] = {}
+    both: dict[str, Word] = {}
     books = list(iter_books(code))
     for book in books:
         dates = book["dates"]
-        _add(months, dates["months"].split(), dates["short"].split(), dates["other"])
+        names, short = dates["months"].split(), dates["short"].split()
+        both |= {
+            fold(name): Word(n, tuple(short), is_short=True)
+            for n, name in enumerate(names, 1)
+            if fold(short[n - 1]) == fold(name)
+        }
+        _add(months, names, short, dates["other"])
         _add(weekdays, dates["weekdays"].split(), dates["weekdays_short"].split(), dates["weekdays_other"])
 
     def cues(key: str) -> frozenset[str]:
@@ -55,6 +70,8 @@ def calendar(code: str) -> Calendar:
         month_cues=cues("month_cues"),
         day_cues=cues("day_cues"),
         is_day_first=len(books) == 1 and bool(books[0]["dates"]["day_first"]),
+        has_dots=code == "de",
+        long_and_short=both,
     )
 
 

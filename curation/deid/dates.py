@@ -16,7 +16,7 @@ from curation.deid.calendar_words import Calendar, calendar
 from curation.deid.lexicon import LANGUAGES
 
 _Y = r"(?P<year>(?:19|20)\d\d)"
-_END = r"(?![^\W\d_]|\d|[.,/-]\d)"
+_END = r"(?![^\W\d_]|\d|[.,/-]\d(?!\d:\d\d))"
 _BEGIN = r"(?<![\w.,/-])"
 _FORMS = tuple(
     re.compile(form, re.IGNORECASE)
@@ -24,7 +24,7 @@ _FORMS = tuple(
         rf"(?<![\w.,/]){_Y}(?P<s1>[-/.])(?P<m>\d\d?)(?P<s2>[-/.])(?P<d>\d\d?)(?:(?=T\d)|(?![^\W\d_]|\d|[.,/-]\d))",
         r"(?<![\w.,])(?P<year>(?:19|20)\d\d)(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01])(?=[0-2]\d[0-5]\d[0-5]\d(?:\.\d{1,6})?(?!\d)|[0-2]\d[0-5]\d(?!\d)|(?!\d))",
         rf"{_BEGIN}(?P<a>\d\d?)(?P<s1>[ ]?[/-][ ]?)(?P<b>\d\d?)(?P=s1)(?P<year>(?:19|20)\d\d|\d\d){_END}",
-        rf"{_BEGIN}(?P<a>\d\d?)(?P<s1>\.[ ]?)(?P<b>\d\d?)(?P<s2>\.[ ]?)(?P<year>(?:19|20)\d\d|\d\d(?=[\s,;:)\].–/-]|$)){_END}",
+        rf"{_BEGIN}(?P<a>\d\d?)(?P<s1>\.[ ]?)(?P<b>\d\d?)(?P<s2>\.[ ]?)(?P<year>(?:19|20)\d\d|['’]?\d\d(?=[\s,;:)\].–/-]|$)){_END}",
         rf"{_BEGIN}(?P<m>0?[1-9]|1[0-2])(?P<s1>[/.-]){_Y}{_END}",
         r"(?<![\w.,/-])(?P<a>\d\d?)[ ](?P<b>\d\d?)[ ](?P<year>(?:19|20)\d\d)(?![\w]|[.,/-]\d)",
     )
@@ -38,6 +38,9 @@ _YEARLESS_SLASHED = re.compile(
     r"(?<![\w.,/-])(?P<a>\d\d?)(?P<s1>/|\.)(?P<b>\d\d?)(?P<dot>\.?)(?![\w/%]|[.,-]\d)"
 )
 _CUE = re.compile(r"([^\W\d_]+)[.:]?[ ]{0,3}$")
+_BARE = re.compile(
+    r"(?<![\w.,/-])(?:[1-9][./-](?:[1-9]|[12]\d|3[01])|(?:[12]\d|3[01])[./-][1-9])[./-](?:\d{4}|\d\d)(?![\w]|[.,/-]\d)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Found:
 
 def year_of(text: str, latest_year: int) -> int:
     """A year of two or four digits in full."""
-    year = int(text)
+    year = int(text.lstrip("'’"))
     if len(text) == 4:
         return year
     return 2000 + year if 2000 + year <= latest_year + 1 else 1900 + year
@@ -83,17 +86,22 @@ def find_numeric(text: str, days: int, code: str, born: date | None, latest_year
     """Every date that is made of digits alone, moved by days."""
     day_first = is_day_first(text, code, born, latest_year)
     words = calendar(code)
+    is_bare = _BARE.search(text) is not None
     taken: list[tuple[int, int]] = []
     years: list[int] = []
+    has_dotted_months = code == "en" and any(
+        12 < int(m["b"]) <= 31 and int(m["a"]) <= 12 for m in _FORMS[_DOTTED].finditer(text)
+    )
     for n, pattern in enumerate(_FORMS):
+        is_ordered = not has_dotted_months if n == _DOTTED else day_first
         for match in pattern.finditer(text):
-            found = _moved(match, days, latest_year, day_first=day_first or n == _DOTTED)
+            found = _moved(match, days, latest_year, day_first=is_ordered, is_bare=is_bare)
             if found is None:
                 continue
             taken.append((found.start, found.end))
             if found.day is not None:
                 years.append(found.day.year)
-                yield from _first_of_range(text, match, found, days, day_first=day_first or n == _DOTTED)
+                yield from _first_of_range(text, match, found, days, day_first=is_ordered)
             yield found
     year = max(years, default=latest_year)
     for match in _YEARLESS_SLASHED.finditer(text):
@@ -101,7 +109,9 @@ def find_numeric(text: str, days: int, code: str, born: date | None, latest_year
             yield from _yearless(text, match, year, days, words, day_first=day_first)
 
 
-def _moved(match: re.Match[str], days: int, latest_year: int, *, day_first: bool) -> Found | None:
+def _moved(
+    match: re.Match[str], days: int, latest_year: int, *, day_first: bool, is_bare: bool
+) -> Found | None:
     parts = match.groupdict()
     year = year_of(parts["year"], latest_year)
     swapped = False
@@ -118,20 +128,24 @@ def _moved(match: re.Match[str], days: int, latest_year: int, *, day_first: bool
     original, moved = move_day(year, month, day, 0), move_day(year, month, day, days)
     if original is None or moved is None:
         return Found(match.start(), match.end(), None, None)
-    return Found(match.start(), match.end(), _write(match, moved, swapped=swapped), original)
+    return Found(match.start(), match.end(), _write(match, moved, swapped=swapped, is_bare=is_bare), original)
 
 
-def _write(match: re.Match[str], moved: date, *, swapped: bool) -> str:
-    """The moved day in the form of the match: same order, separators and widths."""
+def _write(match: re.Match[str], moved: date, *, swapped: bool, is_bare: bool) -> str:
+    """The moved day in the form of the match: same order, separators and widths.
+
+    12/11/2023 shows no width: `is_bare` says whether the text's other dates go without a leading zero.
+    """
     groups = match.re.groupindex
     values = {"d": moved.day, "m": moved.month, "a": moved.day if swapped else moved.month}
     values["b"] = moved.month if swapped else moved.day
     present = [name for name in values if name in groups and match[name]]
-    is_padded = any(match[name][0] == "0" for name in present) or all(
-        len(match[name]) == 2 for name in present
+    is_padded = any(match[name][0] == "0" for name in present) or (
+        not is_bare and all(len(match[name]) == 2 for name in present)
     )
     new = [(*match.span(name), f"{values[name]:02d}" if is_padded else str(values[name])) for name in present]
-    new.append((*match.span("year"), f"{moved.year:04d}"[-len(match["year"]) :]))
+    new.append((match.end("year") - len(match["year"].lstrip("'’")), match.end("year"),
+                f"{moved.year:04d}"[-len(match["year"].lstrip("'’")) :]))  # fmt: skip
     return edit(match.string, match.start(), match.end(), new)
 
 
@@ -180,8 +194,20 @@ def _yearless(
     cue = _CUE.search(text, max(match.start() - 24, 0), match.start())
     is_cued = cue is not None and cue[1].lower() in words.day_cues
     is_dotted = match["s1"] == "."
-    if is_dotted and (not match["dot"] or len(match["b"]) != 2):
+    if is_dotted and (not match["dot"] or (len(match["b"]) != 2 and not is_cued)):
         return
+    # 03/19 is March 2019 where days are written with dots, or where 19 can be no month
+    is_month = words.is_day_first and len(match["b"]) == 2 and (words.has_dots or second > 12)
+    is_month = is_month and cue is not None and cue[1].lower() in words.day_cues | words.year_cues
+    if is_month and not is_dotted and 0 < first <= 12 and 2000 + second <= year + 1:
+        moved = move_day(2000 + second, first, 15, days)
+        if moved is not None:
+            new = [
+                (*match.span("a"), f"{moved.month:0{len(match['a'])}d}"),
+                (*match.span("b"), f"{moved.year % 100:02d}"),
+            ]
+            yield Found(match.start(), match.end(), edit(text, match.start(), match.end(), new), None)
+            return
     if not is_cued and not (is_dotted and len(match["a"]) == 2 and words.is_day_first):
         return
     day, month = (
@@ -193,9 +219,11 @@ def _yearless(
             yield Found(match.start(), match.end(), None, None)
         return
     values = (moved.day, moved.month) if day == first else (moved.month, moved.day)
+    # 12.7. has no leading zeros
+    is_padded = len(match["a"]) == len(match["b"]) == 2
     new = [
-        (*match.span("a"), f"{values[0]:0{len(match['a'])}d}"),
-        (*match.span("b"), f"{values[1]:0{len(match['b'])}d}"),
+        (*match.span(name), f"{value:02d}" if is_padded else str(value))
+        for name, value in zip("ab", values, strict=True)
     ]
     yield Found(match.start(), match.end(), edit(text, match.start(), match.end(), new), None)
 

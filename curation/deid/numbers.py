@@ -7,7 +7,7 @@ forms themselves (rules/text/any.toml).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from curation.deid.lexicon import Lexicon, patterns
 from curation.deid.spans import CONTEXT, SHAPED, Span, Token
@@ -26,17 +26,25 @@ _PHONE = re.compile(
 _DATE_LIKE = re.compile(
     r"\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d\d)|(?:19|20)\d\d[./-]\d{1,2}[./-]\d{1,2}|(?:19|20)\d\d"
 )
+_TIME = re.compile(r"[T@/ .-]{0,2}(?:[01]\d|2[0-3])(?:[0-5]\d){0,2}|")
 _DIGITS_MIN = 3
 
 
 def find_numbers(
-    text: str, tokens: Sequence[Token], cues: Sequence[tuple[int, int, str]], lexicon: Lexicon
-) -> Iterator[Span]:
-    """Spans of everything that is a number, mail or network address of somebody or something."""
+    text: str, tokens: Sequence[Token], cues: Sequence[tuple[int, int, str]], lexicon: Lexicon,
+    dates: Mapping[int, int],
+) -> Iterator[Span]:  # fmt: skip
+    """Spans of everything that is a number, mail or network address of somebody or something.
+
+    `dates` are where dates begin and end: what follows one in the same run of digits is a time.
+    """
     for category, needs, pattern in patterns():
         if needs and needs not in text:
             continue
         for match in pattern.finditer(text):
+            end = dates.get(match.start("x"))
+            if end is not None and _TIME.fullmatch(text, end, match.end("x")):
+                continue
             yield Span(*match.span("x"), category, SHAPED if category in ("EMAIL", "URL", "IP") else CONTEXT)
     for _, after, kind in cues:
         if kind not in ("id", "phone"):

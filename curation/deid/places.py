@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from curation.deid.lexicon import Kind, Lexicon, iter_books
+from curation.deid.calendar_words import calendar
+from curation.deid.lexicon import Kind, Lexicon, iter_books, words_of
 from curation.deid.spans import CONTEXT, GUESSED, Span, Token
 
 _SPACE = re.compile(r"[ \t]{1,3}|-|'|’|[ \t]?&[ \t]?|[ \t]?\"|[ \t]{0,2}\n[ \t]{0,8}")
@@ -251,6 +252,8 @@ def _street_forms(book: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _streets(text: str, code: str) -> Iterator[Span]:
+    months = calendar(code).months
     for pattern in _street_patterns(code):
         for match in pattern.finditer(text):
-            yield Span(*match.span("x"), "ADDRESS", CONTEXT)
+            if not any(w in months for w in words_of(match["x"])[:2]):  # am Juli 2014
+                yield Span(*match.span("x"), "ADDRESS", CONTEXT)

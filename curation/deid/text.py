@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from curation.deid import dates, second_opinion, worded_dates
+from curation.deid import ages, dates, second_opinion, worded_dates
 from curation.deid.default_deny import find_unexplained
 from curation.deid.identity import Identity
 from curation.deid.known import Known
@@ -79,13 +79,14 @@ def clean_text(
 def _chosen(text: str, words: Lexicon, known: Known, policy: Policy, days: int) -> list[Span]:
     tokens = tokenize(text)
     cues = find_cues(tokens, words)
+    moved = list(_dates(text, tokens, cues, words, known.born, policy, days))
     spans = [
         *known.spans(text),
-        *find_numbers(text, tokens, cues, words),
+        *moved,
+        *find_numbers(text, tokens, cues, words, {s.start: s.end for s in moved}),
         *find_places(text, tokens, cues, words),
     ]
     spans += [*find_names(tokens, words, cues), *find_unexplained(tokens, words)]
-    spans += _dates(text, tokens, cues, words, known.born, policy, days)
     return join_names(text, resolve(spans))
 
 
@@ -116,8 +117,7 @@ def _dates(
     mode = policy.profile.dates
     latest = date.today().year
     numeric = list(dates.find_numeric(text, days, words.code, born, latest))
-    years = [f.day.year for f in numeric if f.day is not None and f.day != born]
-    found = [*numeric, *worded_dates.find_worded(text, days, words.code, latest, max(years, default=latest))]
+    found = [*numeric, *worded_dates.find_worded(text, days, words.code, latest, numeric)]
     births = [tokens[after - 1].end for _, after, kind in cues if kind == "birth"]
 
     def is_birth(one: dates.Found) -> bool:
@@ -138,7 +138,7 @@ def _dates(
         ):
             replacement = None
         yield Span(one.start, one.end, "DATE", SHAPED, replacement)
-    for age in worded_dates.find_old_ages(text, words.code):
+    for age in ages.find_old_ages(text, words.code):
         yield Span(age.start, age.end, "AGE", SHAPED, age.replacement)
 
 

@@ -1,49 +1,57 @@
-"""Dates with the words of a language: months, weekdays, lone years after a cue; and ages over 89.
+"""Dates with the words of a language: months, weekdays, lone years after a cue.
 
-What belongs here: what a month's or weekday's name makes a date of, and ages. What does not: dates of digits (dates).
+What belongs here: what a month's or weekday's name makes a date of. What does not: dates of digits (dates), ages (ages).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
-from functools import cache
 
-from curation.deid.actions import OLDEST_YEARS, move_day
+from curation.deid.actions import move_day
 from curation.deid.calendar_words import Calendar, Word, calendar, rewrite
 from curation.deid.dates import Found, edit, year_of
-from curation.deid.lexicon import iter_books
 from curation.deid.spelling import fold
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 _DAY_LEFT = re.compile(
-    r"(?<![\w.,/])(?:(?P<d1>\d\d?)(?P<o1>st|nd|rd|th|er|º|ª|°|\.)?(?P<to>[ ]?(?:[-–—/&]|to|and|und|bis|al|y|et|au|through)[ ]?(?:the[ ]|zum[ ]|el[ ]|le[ ])?))?"
-    r"(?P<d>\d\d?)(?P<o>st|nd|rd|th|er|º|ª|°|\.)?(?P<s>[ ]?(?:day[ ])?(?:of[ ]|de[ ]|d['’])?[ ]?|[ ]?[-/.][ ]?)$"
+    r"(?<![\w.,/])(?:(?P<d1>\d\d?)(?P<o1>st|nd|rd|th|er|ère|\.?º|ª|°|t?e[nrs]?(?=[ ])|\.)?(?P<to>[ ]?(?:[-–—/&]|to|and|und|bis|al|y|et|au|through)[ ]?(?:the[ ]|zum[ ]|el[ ]|le[ ])?))?"
+    r"(?P<d>\d\d?)(?P<o>st|nd|rd|th|er|ère|\.?º|ª|°|t?e[nrs]?(?=[ ])|\.)?(?P<s>[ ]?(?:day[ ])?(?:of[ ]|de[ ]|d['’])?[ ]?|[ ]?[-/.][ ]?)$"
 )
 _YEAR_LEFT = re.compile(r"(?<![\w.,/])(?P<year>(?:19|20)\d\d)(?P<s>[ ,/-]{1,3})$")
 _YEAR_RIGHT = re.compile(
-    r"\.?(?P<s>[ ]?(?:,[ ]?)?(?:of[ ]|de[ ]|del[ ](?:año[ ])?|['’])?|[ ]?[-/.][ ]?)(?P<year>(?:19|20)\d\d)(?![\w]|[.,/-]\d)"
+    r"\.?(?P<s>[ ]?(?:,[ ]?)?(?:of[ ](?:the[ ]year[ ])?|de[ ](?:l['’]année[ ]|l['’]an[ ])?|del?[ ](?:año[ ])?|des[ ]Jahres[ ]|im[ ]Jahre?[ ]|['’])?|[ ]?[-/.][ ]?)(?P<year>(?:19|20)\d\d)(?![\w]|[.,/-]\d)"
 )
 _SHORT_YEAR_RIGHT = re.compile(
-    r"\.?(?P<s>[ ]?[-/][ ]?|[ ]?['’]|[ ](?=\d\d(?:[\s,.;)]|$))|(?=\d))(?P<year>\d\d)(?![\w]|[.,/-]\d|[ ]?(?:mm|cm|ml|mg|%|h|:))"
+    r"\.?(?P<s>[ ]?[-/][ ]?|[ ]?['’]|[ ](?=\d\d(?:[\s,.;)]|$))|(?=\d))(?P<year>\d\d)(?![\w]|[.,/-]\d|[ ]?(?:mm|cm|ml|mg|%|h\b|:\d))"
 )
 _DAY_RIGHT = re.compile(
-    r"\.?[ -]{1,2}(?:the[ ])?(?P<d>\d\d?)(?P<o>st|nd|rd|th)?(?:(?P<to>[ ]?(?:[-–—/&]|to|and|through)[ ]?(?:the[ ])?)(?P<d1>\d\d?)(?P<o1>st|nd|rd|th)?)?(?![\w:%]|[.,/]\d|[ ]?(?:mm|cm|ml|mg|hu|months?|days?|weeks?)\b)"
+    r"\.?(?:[ -]{1,2}(?:the[ ])?|/)(?P<d>\d\d?)(?P<o>st|nd|rd|th)?(?:(?P<to>[ ]?(?:[-–—/&]|to|and|through)[ ]?(?:the[ ])?)(?P<d1>\d\d?)(?P<o1>st|nd|rd|th)?)?(?![\w:%]|[.,]\d|/\d(?!\d{3}(?!\d))|[ ]?(?:mm|cm|ml|mg|hu|months?|days?|weeks?)\b)"
 )
 _YEAR_AFTER_DAY = re.compile(
-    r"(?P<s>,?[ ]{1,2}(?:of[ ])?|[-/])(?P<year>(?:19|20)\d\d|['’]\d\d)(?![\w]|[.,/-]\d)"
+    r"(?P<s>,?[ ]{1,2}(?:of[ ])?|[-/])(?P<year>(?:19|20)\d\d|['’]\d\d|(?<=[-/])\d\d)(?![\w]|[.,/-]\d)"
 )
 _LONE_YEAR = re.compile(
     r"(?<![\w.,/'’-])(?P<year>(?:19|20)\d\d)(?:(?P<to>[ ]?(?:[-–—/]|and|und|y|et|to|until|through|till|bis|a|al|hasta|à)[ ]?)(?P<year2>(?:19|20)\d\d))?(?![\w/-]|[.,]\d|[ ]?(?:mm|cm|ml|hu|mg|mgy))",
     re.IGNORECASE,
 )
+# Jun '18, mar-19: a month and the last two digits of its year
+_SHORT_YEAR_OF_MONTH = re.compile(
+    r"\.?(?P<s>[ ]?['’]|-)(?P<year>\d\d)(?![\w-]|[.,/:]\d|['’]|[ ]?(?:mm|cm|ml|mg|%|h\b))"
+)
+_DOTTED = re.compile(r"\.[ ]?\d")
+_PADDED = re.compile(r"(?<![\w.,/:-])0[1-9](?:\.|er)?[ -]?(?:de[ ]|of[ ])?(?P<m>[^\W\d_]{3,})")
+# Thursday, 7 November; ven. 01/08/2014; Mi, den 3.4.
+_TO_DATE = re.compile(r"\.?,?[ ]{0,2}(?:(?:the|der|den|dem|el|día|le|dated)[ ])?", re.IGNORECASE)
 _CUE = re.compile(
     r"([^\W\d_]+)[.:]?[ ]{1,3}(?:the[ ]year[ ]|jahr[ ]|jahre[ ]|año[ ]|année[ ]|el[ ]|l['’])?$", re.IGNORECASE
 )
 _ORDINAL = re.compile(
     r",?[ ](?:the|der|den|dem|el|le)?[ ]?(?P<d>\d\d?)(?P<o>st|nd|rd|th|er|\.)?(?![\w:%/-]|[.,]\d|[ ]?(?:mm|cm))"
 )
+_MODAL_ABROAD = frozenset(["set", "mar", "out"])
 _MODAL = frozenset(
     [
         "may",
@@ -72,24 +80,55 @@ _MODAL = frozenset(
 )
 
 
-def find_worded(text: str, days: int, code: str, latest_year: int, year: int) -> Iterator[Found]:
-    """Every date that a month's or weekday's name makes, moved by days. `year` stands in where none is written."""
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """How one text is written and what its dates hang on."""
+
+    days: int
+    latest_year: int
+    years: Sequence[tuple[int, int]]
+    """(where, year) of the dates of the text that say their year."""
+    words: Calendar
+    is_padded: bool
+    """Whether days below ten have a leading zero: 05 March."""
+    has_short: bool
+    """Whether months are abbreviated where that shows: May is not, Jan and January are."""
+
+    def year_near(self, position: int) -> int:
+        """The year for a date that says none: that of the nearest date that does."""
+        near = min(self.years, key=lambda y: abs(y[0] - position), default=None)
+        return self.latest_year if near is None else near[1]
+
+
+def find_worded(text: str, days: int, code: str, latest_year: int, numeric: Sequence[Found]) -> list[Found]:
+    """Every date that a month's or weekday's name makes, moved by days. `numeric` are the dates of digits."""
     words = calendar(code)
-    for match in _LETTERS.finditer(text):
-        low = fold(match.group())
-        month = words.months.get(low)
-        if month is not None:
-            yield from _around_month(text, match, month, days, latest_year, year, words)
-        weekday = words.weekdays.get(low)
-        if weekday is not None:
-            yield from _weekday(text, match, weekday, days, low)
+    letters = [(match, fold(match.group())) for match in _LETTERS.finditer(text)]
+    months = [(match, words.months[low]) for match, low in letters if low in words.months]
+    shown = [m for match, m in months if fold(match.group()) not in words.long_and_short]
+    hand = Hand(
+        days=days,
+        latest_year=latest_year,
+        years=[(f.start, f.day.year) for f in numeric if f.day is not None and latest_year - f.day.year < 25],
+        words=words,
+        is_padded=any(fold(m["m"]) in words.months for m in _PADDED.finditer(text)),
+        has_short=bool(shown) and all(m.is_short for m in shown),
+    )
+    whole = [f for match, month in months for f in _around_month(text, match, month, hand)]
+    years = [(f.start, f.day.year) for f in whole if f.day is not None]
+    if years and any(f.day is None for f in whole):
+        hand = replace(hand, years=[*hand.years, *years])
+        whole = [f for match, month in months for f in _around_month(text, match, month, hand)]
+    starts = {f.start for f in whole} | {f.start for f in numeric}
+    for match, low in letters:
+        if low in words.weekdays:
+            whole += _weekday(text, match, words.weekdays[low], hand, starts)
     for match in _LONE_YEAR.finditer(text):
-        yield from _lone_year(text, match, words, days, latest_year)
+        whole += _lone_year(text, match, words, days, latest_year)
+    return whole
 
 
-def _around_month(
-    text: str, match: re.Match[str], month: Word, days: int, latest_year: int, year: int, words: Calendar
-) -> Iterator[Found]:
+def _around_month(text: str, match: re.Match[str], month: Word, hand: Hand) -> Iterator[Found]:
     """The date whose month this is; nothing where no day and no year stand beside it."""
     start, end = match.span()
     low = max(start - 26, 0)
@@ -99,10 +138,20 @@ def _around_month(
         short = right_year or _SHORT_YEAR_RIGHT.match(text, end)
         if short is None and not _is_sure(match.group(), month):
             return
-        yield _write(text, match, month, days, latest_year, year, left, short)
+        yield _write(text, match, month, hand, left, short)
         return
     if right_year is not None:
-        yield _write(text, match, month, days, latest_year, year, None, right_year)
+        yield _write(text, match, month, hand, None, right_year)
+        return
+    short_year = _SHORT_YEAR_OF_MONTH.match(text, end)
+    if (
+        short_year is not None
+        and _YEAR_LEFT.search(text, low, start) is None
+        and (
+            int(short_year["year"]) + 2000 <= hand.latest_year and (month.is_short or short_year["s"] != "-")
+        )
+    ):
+        yield _write(text, match, month, hand, None, short_year)
         return
     right = _DAY_RIGHT.match(text, end)
     if right is not None:
@@ -110,58 +159,62 @@ def _around_month(
         before = _YEAR_LEFT.search(text, low, start)
         if after is None and before is None and not _is_sure(match.group(), month):
             return
-        yield _write(text, match, month, days, latest_year, year, right, after or before)
+        yield _write(text, match, month, hand, right, after or before)
         return
     cue = _CUE.search(text, low, start)
     is_named = text[end : end + 1] not in "-'’" or end == len(text)
     is_named = (
         is_named and not month.is_short and (match.group()[0].isupper() or fold(match.group()) not in _MODAL)
     )
-    if cue is not None and fold(cue[1]) in words.month_cues and is_named:
-        yield _write(text, match, month, days, latest_year, year, None, None)
+    if cue is not None and fold(cue[1]) in hand.words.month_cues and is_named:
+        yield _write(text, match, month, hand, None, None)
 
 
 def _is_sure(word: str, month: Word) -> bool:
     """Whether the word is a month without a year beside it: `may 5` and `set 3` are not."""
-    return fold(word) not in _MODAL or (word[0].isupper() and not (month.is_short and word.isupper()))
+    is_modal = fold(word) in (_MODAL if month.names[0] in ("january", "jan") else _MODAL_ABROAD)
+    return not is_modal or (word[0].isupper() and not (month.is_short and word.isupper()))
 
 
 def _write(
-    text: str, word: re.Match[str], month: Word, days: int, latest_year: int, year: int,
-    day: re.Match[str] | None, years: re.Match[str] | None,
+    text: str, word: re.Match[str], month: Word, hand: Hand, day: re.Match[str] | None, years: re.Match[str] | None
 ) -> Found:  # fmt: skip
     """The date of a month's name with the day and year beside it, moved, in the same form."""
     parts = [m for m in (day, years) if m is not None]
     start = min([word.start(), *(_first(m) for m in parts)])
     end = max([word.end(), *(_last(m) for m in parts)])
-    full = year_of(years["year"].lstrip("'’"), latest_year) if years is not None else year
+    full = year_of(years["year"], hand.latest_year) if years is not None else hand.year_near(start)
     number = int(day["d"]) if day is not None else 15
-    original, moved = move_day(full, month.number, number, 0), move_day(full, month.number, number, days)
+    original, moved = move_day(full, month.number, number, 0), move_day(full, month.number, number, hand.days)
     if original is None or moved is None:
         return Found(start, end, None, None)
-    new = [(*word.span(), rewrite(month, moved.month, word.group()))]
+    is_tight = start < word.start() and re.match(r"[-/\d]", text[word.start() - 1]) is not None
+    is_tight = is_tight or (word.end() < end and text[word.end()] in "-/")
+    new = [
+        (*word.span(), rewrite(_as_written(word, month, hand, is_tight=is_tight), moved.month, word.group()))
+    ]
     if day is not None:
-        new += _day_changes(day, "d", "o", moved)
+        is_padded = hand.is_padded or (is_tight and len(day["d"]) == 2)
+        is_french = fold(month.names[-1]) in ("decembre", "dec") and month.names[0].startswith("janv")
+        is_french = is_french and not is_tight and not day["d"].startswith("0")
+        new += _day_changes(day, "d", "o", moved, is_padded=is_padded, is_french=is_french)
         if day["d1"]:
-            other = move_day(full, month.number, int(day["d1"]), days)
-            new += _day_changes(day, "d1", "o1", other or moved)
+            other = move_day(full, month.number, int(day["d1"]), hand.days)
+            new += _day_changes(day, "d1", "o1", other or moved, is_padded=is_padded, is_french=is_french)
     if years is not None:
-        mark = (
-            years["year"][:-4]
-            if len(years["year"]) > 4
-            else years["year"][:-2]
-            if years["year"][0] in "'’"
-            else ""
-        )
-        width = len(years["year"]) - len(mark)
-        new.append((*years.span("year"), mark + f"{moved.year:04d}"[-width:]))
+        digits = years["year"].lstrip("'’")
+        new.append((years.end("year") - len(digits), years.end("year"), f"{moved.year:04d}"[-len(digits) :]))
     written = edit(text, start, end, new)
-    same = fold(written) == fold(
-        text[start:end]
-    )  # an offset of whole years leaves a day without a year where it was
-    return Found(
-        start, end, None if same else written, original if years is not None and day is not None else None
-    )
+    # an offset of whole years leaves a day without a year where it was
+    same = fold(written) == fold(text[start:end])
+    return Found(start, end, None if same else written, original if years is not None else None)
+
+
+def _as_written(word: re.Match[str], month: Word, hand: Hand, *, is_tight: bool) -> Word:
+    """The month whose other names are as long: May and Mai are long and short at once."""
+    short = hand.words.short_of(fold(word.group()))
+    is_short = hand.has_short or is_tight or _DOTTED.match(word.string, word.end()) is not None
+    return short if short is not None and is_short else month
 
 
 def _first(match: re.Match[str]) -> int:
@@ -172,11 +225,17 @@ def _last(match: re.Match[str]) -> int:
     return max(match.end(g) for g in ("d1", "o1", "d", "o", "year") if g in match.re.groupindex and match[g])
 
 
-def _day_changes(match: re.Match[str], group: str, ordinal: str, moved: date) -> list[tuple[int, int, str]]:
-    width = 2 if match[group][0] == "0" else 1
+def _day_changes(
+    match: re.Match[str], group: str, ordinal: str, moved: date, *, is_padded: bool, is_french: bool
+) -> list[tuple[int, int, str]]:
+    width = 2 if match[group][0] == "0" or (is_padded and len(match[group]) == 2) else 1
     changes = [(*match.span(group), f"{moved.day:0{width}d}")]
     if match[ordinal] in ("st", "nd", "rd", "th"):
         changes.append((*match.span(ordinal), _ordinal(moved.day)))
+    elif match[ordinal] in ("er", "ère") and moved.day != 1:
+        changes.append((*match.span(ordinal), ""))  # French has one ordinal, 1er
+    elif not match[ordinal] and moved.day == 1 and is_french:
+        changes.append((match.end(group), match.end(group), "er"))
     return changes
 
 
@@ -184,23 +243,22 @@ def _ordinal(day: int) -> str:
     return "th" if 10 <= day % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
 
 
-def _weekday(text: str, match: re.Match[str], word: Word, days: int, low: str) -> Iterator[Found]:
-    """The name of a weekday, moved; short names only beside a number that may be a day."""
-    follower = _ORDINAL.match(text, match.end())
-    beside = re.match(r"[.,]{0,2}[ ]?(?:der[ ]|den[ ]|the[ ])?\d", text[match.end() : match.end() + 8])
-    if (word.is_short or low in _MODAL) and (beside is None or not match.group()[0].isupper()):
+def _weekday(
+    text: str, match: re.Match[str], word: Word, hand: Hand, starts: Container[int]
+) -> Iterator[Found]:
+    """The name of a weekday, moved; a short name, or one that is a word too, only before a date."""
+    lead = _TO_DATE.match(text, match.end())
+    is_before_date = lead is not None and lead.end() in starts
+    if (word.is_short or fold(match.group()) in _MODAL) and not is_before_date:
         return
-    if (
-        word.is_short
-        and len(match.group()) < 3
-        and not re.match(r"[.,]{0,2}[ ]?(?:der[ ]|den[ ])?\d\d?\.\d", text[match.end() : match.end() + 14])
-    ):
-        return
-    number = (word.number - 1 + days) % 7 + 1
-    name = rewrite(word, number, match.group()) if number != word.number else None
+    number = (word.number - 1 + hand.days) % 7 + 1
+    # a weekday by itself that stays what it was is no longer shown
+    is_shown = is_before_date or number != word.number
+    name = rewrite(word, number, match.group()) if is_shown else None
     yield Found(match.start(), match.end(), name, None)
-    if follower is not None and not word.is_short and not _LETTERS.match(text, follower.end() + 1):
-        day = (int(follower["d"]) - 1 + days) % 28 + 1
+    follower = _ORDINAL.match(text, match.end())
+    if follower is not None and not is_before_date and not _LETTERS.match(text, follower.end() + 1):
+        day = (int(follower["d"]) - 1 + hand.days) % 28 + 1
         new = [(*follower.span("d"), str(day))]
         if follower["o"] in ("st", "nd", "rd", "th"):
             new.append((*follower.span("o"), _ordinal(day)))
@@ -222,49 +280,3 @@ def _lone_year(
     if match["year2"]:
         new.append((*match.span("year2"), str(int(match["year2"]) + change)))
     yield Found(match.start(), match.end(), edit(text, match.start(), match.end(), new), None)
-
-
-@cache
-def _age_patterns(code: str) -> tuple[tuple[re.Pattern[str], str], ...]:
-    found = []
-    for book in iter_books(code):
-        ages: Mapping[str, str] = book["ages"]
-        number = r"(?:9\d|1[0-4]\d)"
-        words = "|".join(sorted(ages["in_words"].split("|"), key=len, reverse=True))
-        found += [
-            (
-                re.compile(
-                    rf"(?<![\w.,/-])(?P<x>{number})(?=[ -]{{0,3}}(?:{ages['after']})(?![a-z]))", re.IGNORECASE
-                ),
-                ages["oldest"],
-            ),
-            (
-                re.compile(
-                    rf"(?<!\w)(?:{ages['before']})(?:[ ]?(?:\([a-z/]{{1,8}}\)|is|was|at|of|von|de))?[ :=.]{{1,4}}(?P<x>{number})(?![\w,/]|[.]\d|[ ]?(?:mm|cm))",
-                    re.IGNORECASE,
-                ),
-                ages["oldest"],
-            ),
-            (
-                re.compile(
-                    rf"(?<!\w)(?P<x>{words})(?=[ -]{{1,2}}(?:{ages['in_words_after']})(?!\w)|(?<=arian)|(?<=ari[oa])|(?<=aire))",
-                    re.IGNORECASE,
-                ),
-                ages["oldest"],
-            ),
-            (
-                re.compile(
-                    rf"(?<![\w.,/-])(?P<x>{number})(?=[ ]?[/-]?[ ]?(?:[MF]|yo[mf]?|y[ /.]o|ans|a|J)(?![\w.]))"
-                ),
-                ages["oldest"],
-            ),
-        ]
-    return tuple(found)
-
-
-def find_old_ages(text: str, code: str) -> Iterator[Found]:
-    """Every age over 89, replaced by words that say no more."""
-    for pattern, oldest in _age_patterns(code):
-        for match in pattern.finditer(text):
-            if not match["x"].isdigit() or int(match["x"]) >= OLDEST_YEARS:
-                yield Found(match.start("x"), match.end("x"), oldest, None)
