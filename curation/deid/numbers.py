@@ -12,11 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from curation.deid.lexicon import Lexicon, patterns
 from curation.deid.spans import CONTEXT, SHAPED, Span, Token
 
-_FILLER = r"[ \t]{0,3}(?:(?i:no|nr|num|number|nummer|id|is|was|lautet|es|est|at|unter|al|au|the)\b[.:]?|[:=#.°º)]|n[°º]|[-–—](?=[ \t]))?[ \t]{0,20}"
-_LEAD = re.compile(rf"(?:{_FILLER}){{1,4}}\n?[ \t]{{0,8}}")
+_FILLER = r"[ \t]{0,3}(?:(?i:no|nr|num|number|nummer|id|is|was|lautet|es|est|at|unter|al|au|the|ending(?:[ ]in)?|ends[ ]in|endend[ ]auf|endet[ ]auf|(?:acabad|terminad)[oa][ ]en|internal|interne?)\b[.:]?|[:=#.°º)]|n[°º]|[-–—](?=[ \t\d]))?[ \t]{0,20}"
+_LEAD = re.compile(rf"(?:{_FILLER}){{1,5}}\n?[ \t]{{0,8}}")
 _UNIT = r"(?![.,]\d|[ ]?(?:mm|cm|ml|hu|mg|mgy|%|ms|kv|mas|jahre|years|años|ans|min|h\b))"
+_PLATE = (
+    r"(?-i:[A-Z]{2}[ -]\d{3}[ -][A-Z]{2}|[A-Z]{2}\d{2}[ ]?[A-Z]{3}|\d{4}[ -]?[BCDFGHJ-NPR-TV-Z]{3})(?!\w)"
+)
 _ID = re.compile(
-    rf"(?=[^\s]{{0,40}}\d)[A-Za-z0-9](?:[A-Za-z0-9]|[-./_](?=[A-Za-z0-9])){{0,40}}(?:[ ](?=[0-9A-Z-]{{1,12}}\b)(?=[A-Z-]{{0,4}}\d)[A-Z0-9-]{{1,12}}){{0,7}}(?:[ ][A-Z](?![\w]))?(?:[ ]?/[ ]?\d{{1,4}})?{_UNIT}",
+    rf"{_PLATE}|(?:(?-i:[A-ZÄÖÜ]{{1,5}})[ ]|(?-i:[A-ZÄÖÜ]{{1,3}}-[A-Z]{{1,2}})[ ]|(?-i:\d[ ][A-Z]{{1,3}}[ ]))?(?=[^\s]{{0,40}}\d)[A-Za-z0-9](?:[A-Za-z0-9]|[-./_](?=[A-Za-z0-9])){{0,40}}(?:[ ](?=[0-9A-Z-]{{1,12}}\b)(?=[A-Z-]{{0,4}}\d)[A-Z0-9-]{{1,12}}){{0,7}}(?:[ ][A-Z](?![\w]))?(?:[ ]?/[ ]?\d{{1,4}})?{_UNIT}",
     re.IGNORECASE,
 )
 _PHONE = re.compile(
@@ -55,5 +58,9 @@ def find_numbers(
         if value is None or start == tokens[after - 1].end:
             continue
         found = value.group()
-        if sum(c.isdigit() for c in found) >= _DIGITS_MIN and not _DATE_LIKE.fullmatch(found):
+        n_digits = sum(c.isdigit() for c in found)
+        is_number = n_digits >= _DIGITS_MIN or (
+            kind == "id" and n_digits > 1 and len(found) > 2 * _DIGITS_MIN
+        )
+        if is_number and not _DATE_LIKE.fullmatch(found):
             yield Span(value.start(), value.end(), "ID" if kind == "id" else "PHONE", CONTEXT)
