@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.deid.verify_lake import Verified, verify_delivery, write_verified
-from curation.engine import Outcome, map_items
+from curation.engine import Crew, Outcome, map_items
 from curation.gather import Gathered, Gatherer
 from curation.lake import Lake, Part
 from curation.link import link_reports
@@ -131,17 +131,19 @@ def curate(settings: Settings, name: str, progress: Progress | None = None) -> C
     context = make_context(*setup)
     keep_to_one_key(places, context.pseudonyms.key_id)
     spool = places.restricted / "spool" / f"{name}-{os.getpid()}"
-    try:
-        items = _arrived(delivery, spool, progress)
-        gatherer = Gatherer(Lake(places.lake), context, items)
-        _walk_instances(gatherer, settings, setup, progress)
-        _walk_reports(gatherer, settings, setup, progress)
-        gathered = gatherer.finish()
-    finally:
-        sweep(spool)
-    _remember(settings, gathered)
-    lake = Lake(places.lake)
-    verified = verify_delivery(settings, name, delivery.site, gathered.parts, progress)
+    with Crew(settings.n_workers) as crew:
+        desk = _Desk(settings, setup, crew, progress or (lambda what, done, total: None))
+        try:
+            items = _arrived(delivery, spool, progress)
+            gatherer = Gatherer(Lake(places.lake), context, items)
+            _walk_instances(gatherer, desk)
+            _walk_reports(gatherer, desk)
+            gathered = gatherer.finish()
+        finally:
+            sweep(spool)
+        _remember(settings, gathered)
+        lake = Lake(places.lake)
+        verified = verify_delivery(settings, name, delivery.site, gathered.parts, progress, crew=crew)
     write_residuals(places, name, verified.residuals)
     part_list = lake.stage(name, {**gathered.parts, **write_verified(lake, verified)})
     return _counted(delivery, part_list, gathered, verified, time.monotonic() - started)
@@ -165,32 +167,52 @@ Setup = tuple[bytes, str, Stamp, int, Site]
 """What make_context needs, in its order: all that is sent to a worker."""
 
 
-def _walk_instances(gatherer: Gatherer, settings: Settings, setup: Setup, progress: Progress | None) -> None:
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """Who does the work of one delivery: all its passes have the same workers, each of which starts once."""
+
+    settings: Settings
+    setup: Setup
+    crew: Crew
+    progress: Progress
+
+    def map(
+        self, step: Callable[[Any, Any], Any], items: Iterable[Any], deadline_s: float | None = None
+    ) -> Iterator[Outcome]:
+        return map_items(
+            step,
+            items,
+            workers=self.settings.n_workers,
+            deadline_s=deadline_s or self.settings.file_deadline_s,
+            memory_mib=self.settings.worker_memory_mib,
+            initializer=make_context,
+            initargs=self.setup,
+            crew=self.crew,
+        )
+
+
+def _walk_instances(gatherer: Gatherer, desk: _Desk) -> None:
     items = gatherer.dicom_items()
-    outcomes = _map(take_instance, (item.file for _, item in items), settings, setup)
+    outcomes = desk.map(take_instance, (item.file for _, item in items))
     for done, ((position, _), outcome) in enumerate(zip(items, outcomes, strict=True), start=1):
         gatherer.add_instance(position, outcome)
-        if progress:
-            progress("images", done, len(items))
-    planned = list(_look_at_series(gatherer, settings, setup, progress))
-    outcomes = _map(take_planned, (item for _, item in planned), settings, setup)
+        desk.progress("images", done, len(items))
+    planned = list(_look_at_series(gatherer, desk))
+    outcomes = desk.map(take_planned, (item for _, item in planned))
     for done, ((position, _), outcome) in enumerate(zip(planned, outcomes, strict=True), start=1):
         gatherer.add_planned(position, outcome)
-        if progress:
-            progress("looked-at images", done, len(planned))
+        desk.progress("looked-at images", done, len(planned))
 
 
-def _look_at_series(
-    gatherer: Gatherer, settings: Settings, setup: Setup, progress: Progress | None
-) -> Iterator[tuple[int, Planned]]:
+def _look_at_series(gatherer: Gatherer, desk: _Desk) -> Iterator[tuple[int, Planned]]:
     """Position and plan of every deferred file, in order of arrival; a series that cannot be looked at is refused whole."""
     groups = gatherer.deferred_series()
     files = [[gatherer.file(position) for position in group] for group in groups]
     # one worker sees a series whole, so it has the time of several files
     longest = max(map(len, groups), default=0)
-    deadline_s = settings.file_deadline_s * SERIES_DEADLINE_FILES + MEMBER_S * longest
+    deadline_s = desk.settings.file_deadline_s * SERIES_DEADLINE_FILES + MEMBER_S * longest
     found: list[tuple[int, Planned]] = []
-    outcomes = _map(look_at_series, files, settings, setup, deadline_s)
+    outcomes = desk.map(look_at_series, files, deadline_s)
     for done, (group, paths, outcome) in enumerate(zip(groups, files, outcomes, strict=True), start=1):
         plans = outcome.value or [outcome.refused or "internal_fault"] * len(group)
         for position, path, plan in zip(group, paths, plans, strict=True):
@@ -198,36 +220,16 @@ def _look_at_series(
                 gatherer.refuse(position, "pixels", plan)
             else:
                 found.append((position, Planned(path, plan)))
-        if progress:
-            progress("series", done, len(groups))
+        desk.progress("series", done, len(groups))
     yield from sorted(found, key=lambda pair: pair[0])
 
 
-def _walk_reports(gatherer: Gatherer, settings: Settings, setup: Setup, progress: Progress | None) -> None:
-    linked = link_reports(gatherer, settings.places)
-    outcomes = _map(take_report, (report for _, report in linked), settings, setup)
+def _walk_reports(gatherer: Gatherer, desk: _Desk) -> None:
+    linked = link_reports(gatherer, desk.settings.places)
+    outcomes = desk.map(take_report, (report for _, report in linked))
     for done, ((position, _), outcome) in enumerate(zip(linked, outcomes, strict=True), start=1):
         gatherer.add_report(position, outcome)
-        if progress:
-            progress("reports", done, len(linked))
-
-
-def _map(
-    step: Callable[[Any, Any], Any],
-    items: Iterable[Any],
-    settings: Settings,
-    setup: Setup,
-    deadline_s: float | None = None,
-) -> Iterator[Outcome]:
-    return map_items(
-        step,
-        items,
-        workers=settings.n_workers,
-        deadline_s=deadline_s or settings.file_deadline_s,
-        memory_mib=settings.worker_memory_mib,
-        initializer=make_context,
-        initargs=setup,
-    )
+        desk.progress("reports", done, len(linked))
 
 
 def _remember(settings: Settings, gathered: Gathered) -> None:

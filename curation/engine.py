@@ -1,7 +1,7 @@
 """Map a function over many items in supervised processes: one bad item costs one outcome, not its neighbours.
 
-What belongs here: starting, feeding, timing out, killing and replacing workers. What does not: what is done
-to an item.
+What belongs here: starting, feeding, timing out, killing and replacing workers. What does not: a worker's own
+side (worker), what is done to an item.
 
 A worker is a fresh interpreter, started by its own command line and fed over its own socket. Not `fork`: the
 caller may have threads (Dagster, Streamlit), and a fork between threads can inherit a locked lock. Not
@@ -13,39 +13,33 @@ when a worker aborts.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import pickle
 import queue
-import resource
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from curation.records import ConfigurationError, Refused
+from curation.worker import LENGTH, NEW_ORDERS, RECYCLE_AFTER, EngineError
+
+__all__ = ["Crew", "EngineError", "Outcome", "map_items"]
 
 START_DEADLINE_S = 120.0
 END_DEADLINE_S = 5.0
-RECYCLE_AFTER = 2000
 WINDOW_PER_WORKER = 4
 
-_LENGTH = struct.Struct("<Q")
-_PR_SET_PDEATHSIG = 1
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from curation.engine import serve; serve(int(sys.argv[2]), int(sys.argv[3]))"
+    "from curation.worker import serve; serve(int(sys.argv[2]), int(sys.argv[3]))"
 )
 # one item, one thread: the parallelism is in the processes, and idle threads would eat the address-space
 # limit
@@ -69,8 +63,39 @@ class Outcome:
     fault: str | None = None
 
 
-class EngineError(Exception):
-    """A worker cannot be started at all: a fault of configuration or code, not of an item."""
+class Crew:
+    """Worker processes that outlive one map: the second one finds them started, and its context made.
+
+    A worker starts with the first item that needs it. To be closed (`with`): nothing of it is left then.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._keepers = [_Keeper(self._tasks) for _ in range(max(1, workers))]
+        self._n_started = 0
+        self.window = WINDOW_PER_WORKER * len(self._keepers)
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def give(self, task: _Task) -> None:
+        """Has one more item done, by a worker more where there may be one."""
+        self._tasks.put(task)
+        if self._n_started < len(self._keepers):
+            self._keepers[self._n_started].start()
+            self._n_started += 1
+
+    def close(self) -> None:
+        """Ends the workers, whatever they do."""
+        for keeper in self._keepers:
+            keeper.stop()
+        for _ in self._keepers:
+            self._tasks.put(None)
+        for keeper in self._keepers[: self._n_started]:
+            keeper.join()
 
 
 def map_items(
@@ -83,6 +108,7 @@ def map_items(
     initializer: Callable[..., Any] | None = None,
     initargs: Sequence[Any] = (),
     recycle_after: int = RECYCLE_AFTER,
+    crew: Crew | None = None,
 ) -> Iterator[Outcome]:
     """One Outcome an item, in input order, of `fn(context, item)`; context is `initializer(*initargs)` or
     None.
@@ -92,33 +118,44 @@ def map_items(
     `memory_mib` above what its worker needs at rest, as `memory`; one that kills its worker, as
     `decoder_failed`; one that raises Refused, by its reason; any other exception, as `internal_fault`. fn,
     initializer and items are pickled: functions must live in an importable module. Workers write to no
-    terminal and no log: a decoder's warning may quote an identity.
+    terminal and no log: a decoder's warning may quote an identity. With a `crew` its workers do the work,
+    else `workers` new ones.
 
     Raises EngineError where a worker cannot start, and ConfigurationError where the initializer raises that.
     """
-    setup = pickle.dumps((fn, initializer, tuple(initargs), memory_mib, recycle_after))
-    tasks: queue.SimpleQueue[tuple[bytes, Future[Any]] | None] = queue.SimpleQueue()
-    keepers = [_Keeper(setup, tasks, deadline_s) for _ in range(max(1, workers))]
+    if crew is None:
+        with Crew(workers) as own:
+            yield from map_items(
+                fn, items, workers=workers, deadline_s=deadline_s, memory_mib=memory_mib,
+                initializer=initializer, initargs=initargs, recycle_after=recycle_after, crew=own,
+            )  # fmt: skip
+        return
+    setup = pickle.dumps((initializer, tuple(initargs), memory_mib, recycle_after))
+    orders = pickle.dumps((pickle.dumps(fn), setup))
     window: deque[Future[Any]] = deque()
     n_given = 0
     try:
         for item in items:
-            if len(window) == WINDOW_PER_WORKER * len(keepers):
+            if len(window) == crew.window:
                 yield _outcome(n_given - len(window), window.popleft())
             window.append(Future())
-            tasks.put((pickle.dumps(item), window[-1]))
-            if n_given < len(keepers):
-                keepers[n_given].start()
+            crew.give(_Task(orders, pickle.dumps(item), deadline_s, window[-1]))
             n_given += 1
         while window:
             yield _outcome(n_given - len(window), window.popleft())
     finally:
-        for keeper in keepers:
-            keeper.stop()
-        for _ in keepers:
-            tasks.put(None)
-        for keeper in keepers[: min(n_given, len(keepers))]:
-            keeper.join()
+        for slot in window:
+            slot.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One item of one map: what its worker must know first, and where the answer goes."""
+
+    orders: bytes
+    item: bytes
+    deadline_s: float
+    slot: Future[Any]
 
 
 def _outcome(index: int, slot: Future[Any]) -> Outcome:
@@ -130,27 +167,24 @@ class _Keeper(threading.Thread):
     """Keeps one worker alive and gives it one item at a time.
 
     A thread a worker, for PR_SET_PDEATHSIG follows the thread that started the child: it must live as long
-    as the map.
+    as the crew.
     """
 
-    def __init__(
-        self, setup: bytes, tasks: queue.SimpleQueue[tuple[bytes, Future[Any]] | None], deadline_s: float
-    ) -> None:
+    def __init__(self, tasks: queue.SimpleQueue[_Task | None]) -> None:
         super().__init__(name="rwid-engine", daemon=True)
-        self._setup = setup
         self._tasks = tasks
-        self._deadline_s = deadline_s
         self._worker: _Worker | None = None
         self._lock = threading.Lock()
         self._is_stopping = False
 
     def run(self) -> None:
         while (task := self._tasks.get()) is not None:
-            item, slot = task
+            if not task.slot.set_running_or_notify_cancel():
+                continue
             try:
-                slot.set_result(self._take(item))
+                task.slot.set_result(self._take(task))
             except BaseException as error:  # the caller waits for the slot and raises it there
-                slot.set_exception(error)
+                task.slot.set_exception(error)
         if self._worker:
             self._worker.end()
 
@@ -161,13 +195,11 @@ class _Keeper(threading.Thread):
             if self._worker:
                 self._worker.process.kill()
 
-    def _take(self, item: bytes) -> tuple[Any, str | None, str | None]:
-        if self._worker is None:
-            self._worker = self._start()
-        worker = self._worker
+    def _take(self, task: _Task) -> tuple[Any, str | None, str | None]:
+        worker = self._ready(task.orders)
         try:
-            worker.send(item, self._deadline_s)
-            value, refused, fault, is_last = worker.receive(self._deadline_s)
+            worker.send(task.item, task.deadline_s)
+            value, refused, fault, is_last = worker.receive(task.deadline_s)
         except TimeoutError:
             worker.process.kill()
             self._worker = None
@@ -184,30 +216,38 @@ class _Keeper(threading.Thread):
             worker.end()
         return value, refused, fault
 
-    def _start(self) -> _Worker:
+    def _ready(self, orders: bytes) -> _Worker:
+        """The worker, started and with its orders."""
         with self._lock:
             if self._is_stopping:
                 raise EngineError("The map was closed.")
-            self._worker = _Worker()
+            if self._worker is None:
+                self._worker = _Worker()
+        worker = self._worker
+        if worker.orders == orders:
+            return worker
         try:
-            self._worker.send(self._setup, START_DEADLINE_S)
-            error = self._worker.receive(START_DEADLINE_S)
+            worker.send(NEW_ORDERS, START_DEADLINE_S)
+            worker.send(orders, START_DEADLINE_S)
+            error = worker.receive(START_DEADLINE_S)
         except (OSError, EOFError):
-            code = self._worker.process.poll()
-            self._worker.end()
+            code = worker.process.poll()
             self._worker = None
+            worker.end()
             raise EngineError(f"A worker process did not start (exit code {code}).") from None
         if error is not None:
-            self._worker.end()
             self._worker = None
+            worker.end()
             raise error
-        return self._worker
+        worker.orders = orders
+        return worker
 
 
 class _Worker:
     """One worker process and the socket to it."""
 
     def __init__(self) -> None:
+        self.orders = b""
         self.socket, theirs = socket.socketpair()
         with theirs:
             # S603: our own interpreter and code
@@ -222,12 +262,12 @@ class _Worker:
 
     def send(self, message: bytes, deadline_s: float) -> None:
         self.socket.settimeout(deadline_s)
-        self.socket.sendall(_LENGTH.pack(len(message)) + message)
+        self.socket.sendall(LENGTH.pack(len(message)) + message)
 
     def receive(self, deadline_s: float) -> Any:
         """The next message. Raises TimeoutError at the deadline, even in its midst, EOFError at the end."""
         until = time.monotonic() + deadline_s
-        (length,) = _LENGTH.unpack(self._read(_LENGTH.size, until))
+        (length,) = LENGTH.unpack(self._read(LENGTH.size, until))
         return pickle.loads(self._read(length, until))  # noqa: S301 - written by our own worker
 
     def _read(self, length: int, until: float) -> bytearray:
@@ -251,75 +291,3 @@ class _Worker:
             return
         self.process.kill()
         self.process.wait()
-
-
-def serve(fd: int, parent: int) -> None:
-    """A worker's life: read the setup, build the context, answer item by item until the socket closes."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        return
-    # a core dump would hold pixels and names
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    stream = socket.socket(fileno=fd).makefile("rwb")
-    try:
-        fn, initializer, initargs, memory_mib, recycle_after = _read_message(stream)
-        context = initializer(*initargs) if initializer else None
-        limit = _address_space() + memory_mib * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    except ConfigurationError as error:
-        _send(stream, pickle.dumps(error))
-        return
-    except BaseException:  # no item was seen yet, so the traceback holds none
-        _send(stream, pickle.dumps(EngineError(f"A worker could not start.\n{traceback.format_exc()}")))
-        return
-    _send(stream, pickle.dumps(None))
-    for n in range(1, recycle_after + 1):
-        try:
-            item = _read_message(stream)
-        except EOFError:
-            return
-        is_last = n == recycle_after
-        body = _answer(fn, context, item, is_last)
-        if body is None:
-            # after a failed allocation nothing in this process is to be trusted
-            is_last, body = True, pickle.dumps((None, "memory", None, True))
-        _send(stream, body)
-        if is_last:
-            return
-
-
-def _answer(fn: Callable[[Any, Any], Any], context: Any, item: Any, is_last: bool) -> bytes | None:
-    """The pickled answer to one item, None where memory ran out."""
-    try:
-        return pickle.dumps((fn(context, item), None, None, is_last), protocol=5)
-    except Refused as refusal:
-        return pickle.dumps((None, refusal.reason, None, is_last))
-    except MemoryError:
-        return None
-    except (
-        BaseException
-    ) as error:  # decoders raise panics and SystemExit too; one item must not end a delivery
-        return pickle.dumps((None, "internal_fault", _place_of(error), is_last))
-
-
-def _place_of(error: BaseException) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno} in {frame.name}"
-
-
-def _address_space() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    return pages * resource.getpagesize()
-
-
-def _read_message(stream: Any) -> Any:
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        raise EOFError
-    return pickle.loads(stream.read(_LENGTH.unpack(head)[0]))  # noqa: S301 - written by our own parent
-
-
-def _send(stream: Any, body: bytes) -> None:
-    stream.write(_LENGTH.pack(len(body)))
-    stream.write(body)
-    stream.flush()

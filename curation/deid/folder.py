@@ -21,7 +21,7 @@ from curation.deid.pixels import Plan, load_pixel_rules
 from curation.deid.policy import Policy
 from curation.deid.pseudonyms import Pseudonyms
 from curation.deid.take import Job, Taken, Task, aside_of, digest_of, look_at_series, make_job, take_task
-from curation.engine import Outcome, map_items
+from curation.engine import Crew, Outcome, map_items
 from curation.records import ConfigurationError
 from curation.site import Site
 
@@ -86,6 +86,7 @@ class _Run:
     ) -> None:
         self.job, self.listing, self.paths = job, listing, listing.files
         self._site, self._workers, self._deadline_s = site, workers, deadline_s
+        self._crew = Crew(workers)
         # a mapped file counts as address space, though not as memory
         self._memory_mib = memory_mib + 3 * (listing.largest >> 20)
         self._progress = progress or (lambda what, done, total: None)
@@ -100,8 +101,9 @@ class _Run:
         sweep(self.job.dst)
         self.journal = Journal(self.job.dst, stamp_of(self.job.policy, self.job.pseudonyms, self.job.site))
         try:
-            self._first_pass()
-            self._second_pass()
+            with self._crew:
+                self._first_pass()
+                self._second_pass()
         finally:
             self.journal.close()
             sweep(self.job.dst)
@@ -225,6 +227,7 @@ class _Run:
             memory_mib=self._memory_mib,
             initializer=make_job,
             initargs=(job.src, job.dst, job.policy.profile, job.pseudonyms, job.site, self._site),
+            crew=self._crew,
         )
 
     def _counts(self) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # loads its ndimage when that is first named: most workers never see a head
 from numpy.typing import NDArray
-from scipy import ndimage
 
 GRID_MM = 2.0
 DEPTH_MM = 26.0
@@ -137,7 +137,7 @@ def _sample(stack: Stack, grid: _Grid) -> tuple[Volume, Mask]:
         for step in (first.row_step, first.column_step)
     )
     known = (k >= 0) & (i > -0.5) & (j > -0.5) & (i < rows - 0.5) & (j < columns - 0.5)
-    values = ndimage.map_coordinates(_smooth(stack), [k, i, j], order=1, mode="nearest")
+    values = scipy.ndimage.map_coordinates(_smooth(stack), [k, i, j], order=1, mode="nearest")
     return np.where(known, values, float(stack.values.min())).astype(np.float32), known
 
 
@@ -145,16 +145,16 @@ def _smooth(stack: Stack) -> Volume:
     """The values averaged in the plane over a grid cell, so that sampling is not at the mercy of noise."""
     steps = (stack.planes[0].row_step, stack.planes[0].column_step)
     sizes = [1, *(max(round(GRID_MM / float(np.linalg.norm(step))), 1) for step in steps)]
-    return np.asarray(ndimage.uniform_filter(stack.values, sizes), np.float32)
+    return np.asarray(scipy.ndimage.uniform_filter(stack.values, sizes), np.float32)
 
 
 def _body(values: Volume, known: Mask, *, is_ct: bool) -> Mask:
     """The head and neck, without air around them and without what the head lies on, cavities filled slice by slice."""
     threshold = _CT_BODY_HU if is_ct else _mr_threshold(values[known])
-    body = ndimage.binary_opening(values > threshold, iterations=1)
+    body = scipy.ndimage.binary_opening(values > threshold, iterations=1)
     body = _largest(body)
-    body = ndimage.binary_closing(np.pad(body, 4, mode="edge"), iterations=3)[4:-4, 4:-4, 4:-4]
-    filled = np.stack([ndimage.binary_fill_holes(level) for level in body])
+    body = scipy.ndimage.binary_closing(np.pad(body, 4, mode="edge"), iterations=3)[4:-4, 4:-4, 4:-4]
+    filled = np.stack([scipy.ndimage.binary_fill_holes(level) for level in body])
     width_mm = _widest(filled) * GRID_MM
     if not _HEAD_WIDTH_MM[0] <= width_mm <= _HEAD_WIDTH_MM[1]:
         raise NoHead("no outline of a head")
@@ -181,18 +181,18 @@ def _mr_threshold(values: Volume) -> float:
 def _brain(values: Volume, body: Mask, *, is_ct: bool) -> Mask:
     """A rough brain: soft tissue that bone encloses (CT), or the largest even piece well under the skin (MR)."""
     if is_ct:
-        bone = ndimage.binary_closing(values > _CT_BONE_HU, iterations=2) & body
-        inside = np.stack([ndimage.binary_fill_holes(level) for level in bone]) & ~bone
+        bone = scipy.ndimage.binary_closing(values > _CT_BONE_HU, iterations=2) & body
+        inside = np.stack([scipy.ndimage.binary_fill_holes(level) for level in bone]) & ~bone
         soft = inside & (values > _CT_BRAIN_HU[0]) & (values < _CT_BRAIN_HU[1])
     else:
-        deep = ndimage.distance_transform_edt(body, sampling=GRID_MM) > 10.0
+        deep = scipy.ndimage.distance_transform_edt(body, sampling=GRID_MM) > 10.0
         if not deep.any():
             raise NoHead("nothing lies deep enough")
         middle = float(np.median(values[deep]))
         soft = deep & (values > 0.6 * middle) & (values < 1.6 * middle)
-    core = _largest(ndimage.binary_erosion(soft, iterations=3))
-    brain = ndimage.binary_dilation(core, iterations=4) & body
-    brain = ndimage.binary_closing(brain, iterations=3) & body
+    core = _largest(scipy.ndimage.binary_erosion(soft, iterations=3))
+    brain = scipy.ndimage.binary_dilation(core, iterations=4) & body
+    brain = scipy.ndimage.binary_closing(brain, iterations=3) & body
     volume_ml = brain.sum() * GRID_MM**3 / 1000
     if not _BRAIN_ML[0] <= volume_ml <= _BRAIN_ML[1]:
         raise NoHead("no brain")
@@ -203,9 +203,9 @@ def _face(body: Mask, known: Mask, brain: Mask, relief: int) -> Mask:
     """What lies beyond the shearing plane, near the skin, and not next to the brain."""
     beyond = _beyond(body, brain)
     outside = ~body & known
-    under_skin = ndimage.distance_transform_edt(~outside, sampling=GRID_MM)
+    under_skin = scipy.ndimage.distance_transform_edt(~outside, sampling=GRID_MM)
     depth = DEPTH_MM + RELIEF_MM * _wander(body.shape, relief)
-    apart = ndimage.distance_transform_edt(~brain, sampling=GRID_MM)
+    apart = scipy.ndimage.distance_transform_edt(~brain, sampling=GRID_MM)
     return np.asarray(beyond & (under_skin < depth) & (apart > MARGIN_MM))
 
 
@@ -237,13 +237,13 @@ def _beyond(body: Mask, brain: Mask) -> Mask:
 def _wander(shape: tuple[int, ...], seed: int) -> Volume:
     """A smooth field between -1 and 1, other for each seed, with hills about 3 cm apart."""
     noise = np.random.default_rng(seed).standard_normal([n // 8 + 2 for n in shape])
-    field = ndimage.zoom(ndimage.gaussian_filter(noise, 0.7), 8, order=1)
+    field = scipy.ndimage.zoom(scipy.ndimage.gaussian_filter(noise, 0.7), 8, order=1)
     field = field[tuple(slice(0, n) for n in shape)]
     return np.asarray(np.clip(field / (2 * field.std()), -1, 1), np.float32)
 
 
 def _largest(mask: NDArray[Any]) -> Mask:
-    labels, n = ndimage.label(mask)
+    labels, n = scipy.ndimage.label(mask)
     if not n:
         raise NoHead("nothing there")
     sizes = np.bincount(labels.ravel())

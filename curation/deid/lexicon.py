@@ -6,18 +6,21 @@ text's words in their context (naming, places, numbers, dates).
 
 from __future__ import annotations
 
+import gzip
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
+from importlib.util import find_spec
+from itertools import compress
+from pathlib import Path
 from typing import Any
 
-from spellchecker import SpellChecker
-
 from curation.deid.actions import RULES, vocabulary
-from curation.deid.spelling import fold
+from curation.deid.spelling import fold, fold_letter
+from curation.records import ConfigurationError
 
 LANGUAGES = ("en", "de", "es", "fr")
 ANY = "any"
@@ -211,9 +214,24 @@ def _finding_words() -> frozenset[str]:
 
 @cache
 def _common(code: str) -> frozenset[str]:
-    """Words of the general list of one language."""
-    counts = SpellChecker(language=code, distance=1).word_frequency.dictionary
-    return frozenset(fold(word) for word, n in counts.items() if n > _COMMON_MIN[code] and word.isalpha())
+    """Words of the general list of one language.
+
+    Read as text and folded whole: a worker needs the lists at its first report, and pyspellchecker's own loading of
+    {"word": count, …} takes a second, for an index of misspellings that nobody asks here.
+    """
+    spec = find_spec("spellchecker")
+    path = Path(spec.origin or "").parent / "resources" / f"{code}.json.gz" if spec else None
+    if path is None or not path.is_file():
+        raise ConfigurationError("The general word lists are missing: pip install pyspellchecker==0.9.0")
+    text = gzip.decompress(path.read_bytes()).decode().lower()
+    for letter in sorted(set(text)):
+        if not letter.isascii():
+            text = text.replace(letter, fold_letter(letter))
+    words, counts = text.split('"')[1::2], text.split('"')[2::2]
+    least = _COMMON_MIN[code]
+    if least:
+        words = list(compress(words, (int(n.strip(": ,\r\n\t}")) > least for n in counts)))
+    return frozenset(filter(str.isalpha, words))
 
 
 def _street_nouns(books: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:

@@ -44,7 +44,7 @@ from curation.deid.verify_allowed import claims_of, meta_faults
 from curation.deid.verify_known import Known, harvest
 from curation.deid.verify_pixels import dataset_pixel_faults
 from curation.deid.verify_reading import text_faults
-from curation.engine import Outcome, map_items
+from curation.engine import Crew, Outcome, map_items
 from curation.records import ConfigurationError, Residual, Verification, to_table
 
 NAME = "verify.parquet"
@@ -128,20 +128,26 @@ def verify_folder(
     Raises ConfigurationError where a folder is none.
     """
     dst = _folder(dst)
-    map_: _Map = functools.partial(
-        map_items, workers=workers, deadline_s=deadline_s, memory_mib=memory_mib, initializer=_quiet
-    )
-    if not workers:
-        map_ = _map_here
-    log = _read_log(dst)
-    usable = pseudonyms if pseudonyms and _is_key_of(pseudonyms, log) else None
-    originals = _harvest(_folder(source), map_, progress) if source else []
-    tasks = list(_tasks(dst, originals, log, usable, sample))
-    seen = []
-    for done, (task, outcome) in enumerate(zip(tasks, map_(look_at_file, tasks), strict=True), 1):
-        seen.append(_seen(task, outcome))
-        if progress:
-            progress("second look", done, len(tasks))
+    with Crew(workers) as crew:
+        map_: _Map = functools.partial(
+            map_items,
+            workers=workers,
+            deadline_s=deadline_s,
+            memory_mib=memory_mib,
+            initializer=_quiet,
+            crew=crew,
+        )
+        if not workers:
+            map_ = _map_here
+        log = _read_log(dst)
+        usable = pseudonyms if pseudonyms and _is_key_of(pseudonyms, log) else None
+        originals = _harvest(_folder(source), map_, progress) if source else []
+        tasks = list(_tasks(dst, originals, log, usable, sample))
+        seen = []
+        for done, (task, outcome) in enumerate(zip(tasks, map_(look_at_file, tasks), strict=True), 1):
+            seen.append(_seen(task, outcome))
+            if progress:
+                progress("second look", done, len(tasks))
     checked = _checked(seen, log, originals, usable is not None, source is not None)
     aside = dst / f".{NAME}.{os.getpid()}"
     pq.write_table(to_table(Residual, checked.residuals), aside, compression="zstd")

@@ -28,7 +28,7 @@ from curation.deid.verify import RULES, Found, Person, look_at_dataset, look_at_
 from curation.deid.verify_known import Known, known_by_identity
 from curation.deid.verify_pixels import decode_payload, digest_of, payload_faults
 from curation.deid.verify_reading import text_faults
-from curation.engine import map_items
+from curation.engine import Crew, map_items
 from curation.lake import Lake, Part
 from curation.records import Residual, Verification, to_table
 from curation.restricted import find_known_studies, read_arrivals
@@ -106,6 +106,7 @@ def verify_delivery(
     parts: Mapping[str, Sequence[Part]],
     progress: Progress | None = None,
     sample: int | None = None,
+    crew: Crew | None = None,
 ) -> Verified:
     """Looks at everything in the parts of one delivery; text in pixels in `sample` objects of each modality.
 
@@ -129,6 +130,7 @@ def verify_delivery(
         memory_mib=settings.worker_memory_mib,
         initializer=make_worker,
         initargs=(load_key(settings), received, choose_sample(lake, parts, sample)),
+        crew=crew,
     )
     for done, outcome in enumerate(outcomes, 1):
         if outcome.value is None:  # what cannot be looked at is not known to be clean

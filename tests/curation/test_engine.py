@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.engine import EngineError, map_items
+from curation.engine import Crew, EngineError, map_items
 from curation.records import ConfigurationError, Refused
 
 LIMITS = {"workers": 2, "deadline_s": 20.0, "memory_mib": 400}
@@ -204,3 +204,56 @@ def test_a_result_too_large_to_send_is_refused_as_memory() -> None:
 
 def test_no_items_start_no_worker() -> None:
     assert list(map_items(misbehave, [], **LIMITS)) == []
+
+
+def made_by(context: tuple[int, str], item: int) -> tuple[int, str, int]:
+    return (*context, item)
+
+
+def make_once(word: str) -> tuple[int, str]:
+    return (time.monotonic_ns(), word)
+
+
+def test_a_crew_does_the_next_map_with_the_workers_and_the_context_of_the_last() -> None:
+    limits = {**LIMITS, "workers": 1}
+    with Crew(1) as crew:
+        first, again, other = (
+            [
+                o.value
+                for o in map_items(
+                    made_by, range(3), **limits, initializer=make_once, initargs=(word,), crew=crew
+                )
+            ]
+            for word in ("a", "a", "b")
+        )
+        pids = {
+            o.value for fn in (pid_of_worker, pid_of_worker) for o in map_items(fn, [1], **limits, crew=crew)
+        }
+        assert all(is_alive(pid) for pid in pids)
+    assert len({made for made, _, _ in first + again}) == 1
+    assert [word for _, word, _ in other] == ["b"] * 3
+    assert len(pids) == 1
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def test_a_map_that_is_closed_early_leaves_its_crew_to_the_next() -> None:
+    with Crew(2) as crew:
+        outcomes = map_items(misbehave, range(100), **LIMITS, initializer=int, initargs=("0",), crew=crew)
+        assert next(outcomes).value == 0
+        outcomes.close()
+        after = map_items(misbehave, ["abort", 1, 2], **LIMITS, initializer=int, initargs=("10",), crew=crew)
+        assert [o.value for o in after] == [None, 11, 12]
+
+
+def test_a_crew_whose_context_breaks_says_so_and_serves_the_next_map() -> None:
+    with Crew(1) as crew:
+        with pytest.raises(ConfigurationError, match="RWID_KEY_FILE"):
+            list(map_items(misbehave, [1], **LIMITS, initializer=refuse_to_start, crew=crew))
+        assert [o.value for o in map_items(pid_of_worker, [1], **LIMITS, crew=crew)] != [None]
+
+
+def test_the_memory_of_an_item_is_limited_in_every_map_of_a_crew() -> None:
+    with Crew(1) as crew:
+        for word in ("1", "2"):
+            given = map_items(misbehave, ["hog", 1], **LIMITS, initializer=int, initargs=(word,), crew=crew)
+            assert [o.refused for o in given] == ["memory", None]

@@ -7,8 +7,10 @@ from functools import cache
 import pytest
 
 from curation.deid import dates
+from curation.deid import lexicon as lexicon_module
 from curation.deid.identity import Identity
 from curation.deid.policy import Policy
+from curation.deid.spelling import fold
 from curation.deid.text import CleanText, clean_text
 from curation.records import Refused
 from tests.curation.deid.objects import SITE, policy, pseudonyms
@@ -277,3 +279,12 @@ def test_a_megabyte_of_text_does_not_hang() -> None:
     assert clean(text).n_redactions >= 6000
     with pytest.raises(Refused, match="too_large"):
         clean("a" * 1_000_001)
+
+
+def test_the_general_word_lists_are_read_as_their_own_package_reads_them() -> None:
+    spellchecker = pytest.importorskip("spellchecker")
+    counts = spellchecker.SpellChecker(language="fr", distance=1).word_frequency.dictionary
+    assert lexicon_module._common("fr") == {fold(word) for word in counts if word.isalpha()}
+    english = spellchecker.SpellChecker(language="en", distance=1).word_frequency.dictionary
+    least = lexicon_module._COMMON_MIN["en"]
+    assert lexicon_module._common("en") == {fold(w) for w, n in english.items() if n > least and w.isalpha()}
