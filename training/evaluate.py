@@ -18,7 +18,7 @@ from curation.cohort_folder import read_facts
 from curation.lake import Lake
 from curation.records import ConfigurationError, Metric, schema_of
 from curation.records import Study as StudyRow
-from training import closed_form, metrics
+from training import closed_form, metrics, time_to_event
 from training.audit import ARMS, Item, Scores, audit
 from training.examples import Examples
 from training.spec import TuneSpec
@@ -82,6 +82,7 @@ def evaluate(
             p_values[cell.split] = p_value
     found.items += closed_form.gains(examples, names, truth, scores)
     found.items += closed_form.calibration(examples, names, truth, scores, min_cell)
+    found.items += time_to_event.lines(examples, scores, spec)
     found.reliability = _reliability(names, truth, scores)
     found.items += audit(examples, names, truth, scores, features, spec.seed)
     found.headline, found.verdict = _verdict(found.metrics, p_values)

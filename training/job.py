@@ -55,6 +55,7 @@ class Job:
     task: Task
     names: tuple[str, ...]
     truth: Floats
+    watched: Floats
     targets: Floats
     weights: Floats
     device: torch.device
@@ -108,8 +109,8 @@ def make_job(
     device = torch.device(name)
     precision = spec.compute.precision
     task = find_task(spec.task.kind)
-    names = task.outputs(spec.task.labels, examples.labels)
-    targets = task.training_targets(examples.labels, len(names), spec.task.uncertain)
+    names = task.outputs(spec.task.labels, examples.labels, spec.task.horizons)
+    targets = task.training_targets(examples.labels, len(names), spec.task.uncertain, spec.task.horizons)
     weights = np.zeros_like(targets)
     train = examples.split == "train"
     weights[train] = batches.loss_weights(targets[train], examples.site[train], spec.data.weights)
@@ -119,7 +120,8 @@ def make_job(
         examples=examples,
         task=task,
         names=names,
-        truth=task.targets(examples.labels, len(names)),
+        truth=task.targets(examples.labels, len(names), spec.task.horizons),
+        watched=task.watched(examples.labels, len(names), spec.task.horizons),
         targets=targets,
         weights=weights,
         device=device,

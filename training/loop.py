@@ -94,7 +94,7 @@ def _watch(job: Job, fold: Fold, learner: Learner, state: checkpoint.State, epoc
     if not len(fold.tune):
         state.best, state.best_step = _copy_moving(learner), state.step
         return
-    logits, truth = predict(job, learner, fold.tune, None), job.truth[fold.tune]
+    logits, truth = predict(job, learner, fold.tune, None), job.watched[fold.tune]
     if not np.isfinite(logits).all():
         raise Diverged(_diverged(state, job.spec))
     loss = probe.cross_entropy(logits, truth, job.task.is_exclusive())

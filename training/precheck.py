@@ -39,8 +39,8 @@ def check(lake_root: Path, examples: Examples, spec: TuneSpec) -> dict[str, Any]
     """Counts, prevalence, association of label and site, `problems` (refuse) and `warnings` (run, but read them)."""
     leaks, unchecked = _leaks(lake_root, examples)
     task = find_task(spec.task.kind)
-    names = task.outputs(spec.task.labels, examples.labels)
-    targets = task.targets(examples.labels, len(names))
+    names = task.outputs(spec.task.labels, examples.labels, spec.task.horizons)
+    targets = task.targets(examples.labels, len(names), spec.task.horizons)
     association = {name: _site_association(examples, targets[:, c]) for c, name in enumerate(names)}
     return {
         "cohort_id": examples.cohort_id,

@@ -112,6 +112,12 @@ def fit_probe(
     return best[1]
 
 
+def fit_head(features: NDArray[np.float32], targets: Floats, strength: float) -> Head:
+    """Logistic regression of each output, [N, C] of 0 and 1 with NaN unknown, on standardised features; no judging."""
+    mean, std = standardise(features)
+    return Head(mean, std, *_solve((features - mean) / std, targets, np.ones_like(targets), strength, False))
+
+
 def cross_entropy(logits: Floats, truth: Floats, is_exclusive: bool) -> float:
     """Mean cross-entropy over known labels, or known rows where classes exclude each other."""
     if is_exclusive:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from curation.records import ConfigurationError
 from training.recipe import find_recipe
@@ -56,6 +56,10 @@ class Task(_Part):
     covariates: tuple[str, ...] = Field(
         default=(), description="Covariates of the cohort; metrics with and without each."
     )
+    horizons: tuple[float, ...] = Field(
+        default=(),
+        description="survival: days after the study at which it is judged; none: quartiles of the events' days.",
+    )
 
     @field_validator("kind")
     @classmethod
@@ -63,6 +67,17 @@ class Task(_Part):
         if kind not in KINDS:
             raise ValueError(f"{kind!r} is not a task of this release; there are: {', '.join(KINDS)}")
         return kind
+
+    @model_validator(mode="after")
+    def _survival_has_days_and_event(self) -> Task:
+        if self.kind == "survival" and len(self.labels) != 2:
+            raise ValueError(
+                "survival takes two labels: days after the study, and whether the event was seen then "
+                "(in the cohort: outcome_days('death') and outcome_observed('death'))"
+            )
+        if self.horizons and (self.kind != "survival" or min(self.horizons) <= 0):
+            raise ValueError("horizons are days above 0, and of the task survival alone")
+        return self
 
 
 class Method(_Part):

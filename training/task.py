@@ -21,16 +21,24 @@ Floats = NDArray[np.float64]
 
 
 class Task(Protocol):
-    """A module of `tasks/`. Labels arrive as float64 [N, L]: 1, 0, -1 uncertain, NaN unknown."""
+    """A module of `tasks/`. Labels arrive as float64 [N, L]: 1, 0, -1 uncertain, NaN unknown; `survival` has days.
 
-    def outputs(self, names: Sequence[str], values: Floats) -> tuple[str, ...]:
+    horizons: days after the study, of `survival` alone; none: chosen from the events seen.
+    """
+
+    def outputs(self, names: Sequence[str], values: Floats, horizons: Sequence[float]) -> tuple[str, ...]:
         """Names of the C outputs, each judged as one binary question."""
 
-    def targets(self, values: Floats, n_outputs: int) -> Floats:
+    def targets(self, values: Floats, n_outputs: int, horizons: Sequence[float]) -> Floats:
         """Truth for evaluation, [N, C] of 0 and 1, NaN where it is not certain."""
 
-    def training_targets(self, values: Floats, n_outputs: int, uncertain: str) -> Floats:
+    def training_targets(
+        self, values: Floats, n_outputs: int, uncertain: str, horizons: Sequence[float]
+    ) -> Floats:
         """Truth for the loss, [N, C] in 0..1, NaN where the loss must not look."""
+
+    def watched(self, values: Floats, n_outputs: int, horizons: Sequence[float]) -> Floats:
+        """Truth by which logits are judged while they learn, [N, C] of 0 and 1, NaN where it is not known."""
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Scalar from logits, targets (NaN: not looked at) and weights, each [B, C]."""

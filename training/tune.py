@@ -140,7 +140,7 @@ def _fit_probe(job: Job, fold: Fold, cached: cache.Cached) -> probe.Head:
         cached.features,
         job.targets,
         job.weights,
-        job.truth,
+        job.watched,
         fold.train,
         fold.tune,
         job.examples.patient,

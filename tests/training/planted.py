@@ -28,16 +28,18 @@ def lay_down(
     seed: int = 0,
     holdout: bool = True,
     leak: bool = False,
+    outcome: bool = False,
 ) -> Path:
     """n studies of n patients at three sites (the last one a holdout); a bright patch shows the label.
 
     With two classes label `opacity` and covariate `fibrosis`; with three, label `grade` holds the class number: nothing,
-    a bright patch, a dark one.
+    a bright patch, a dark one. `outcome`: besides, `days` and `died`, six times as soon with the patch, and `age`, which says
+    nothing of it.
     """
     rng = np.random.default_rng(seed)
-    cohort_id = hashlib.sha256(f"{name} {n} {signal} {tiles} {n_classes} {seed} {leak}".encode()).hexdigest()[
-        :16
-    ]
+    cohort_id = hashlib.sha256(
+        f"{name} {n} {signal} {tiles} {n_classes} {seed} {leak} {outcome}".encode()
+    ).hexdigest()[:16]
     folder = lake / "cohorts" / cohort_id
     pack = folder / "packs" / "byhand"
     pack.mkdir(parents=True)
@@ -52,6 +54,11 @@ def lay_down(
         ids = [UUID(bytes=bytes([k]) + patient_or(i, patient, k).to_bytes(15, "big")) for k in range(4)]
         labels = [{"name": "opacity" if n_classes == 2 else "grade", "value": float(label)}]
         covariates = [{"name": "fibrosis", "value": float(rng.integers(2))}]
+        if outcome:
+            days, lost = rng.exponential(400 / (1 + 5 * label)), rng.exponential(500)
+            labels += [{"name": "days", "value": float(np.ceil(min(days, lost)))}]
+            labels += [{"name": "died", "value": float(days <= lost)}]
+            covariates += [{"name": "age", "value": float(rng.integers(40, 90))}]
         members.append(Member(cohort_id, ids[0], ids[1], ids[2], site, split, labels, covariates))
         for t in range(tiles):
             image = rng.normal(100, 20, (SIZE, SIZE))

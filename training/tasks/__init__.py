@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.tasks import multiclass, multilabel
+from training.tasks import multiclass, multilabel, survival
 
-KINDS = {"multilabel": multilabel, "multiclass": multiclass}
+KINDS = {"multilabel": multilabel, "multiclass": multiclass, "survival": survival}
 """Task kind -> the module that keeps its targets, loss and probabilities (contract: training/task.py)."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
-def outputs(names: Sequence[str], values: Floats) -> tuple[str, ...]:
+def outputs(names: Sequence[str], values: Floats, horizons: Sequence[float] = ()) -> tuple[str, ...]:
     """The labels themselves, or `label=0`, `label=1`, ... where one label holds class numbers."""
     if len(names) > 1:
         return tuple(names)
@@ -26,7 +26,7 @@ def outputs(names: Sequence[str], values: Floats) -> tuple[str, ...]:
     return tuple(f"{names[0]}={k}" for k in range(n_classes))
 
 
-def targets(values: Floats, n_outputs: int) -> Floats:
+def targets(values: Floats, n_outputs: int, horizons: Sequence[float] = ()) -> Floats:
     """One-hot [N, C]; NaN rows where the class is unknown, uncertain or said twice."""
     if values.shape[1] > 1:
         is_one = values == 1
@@ -39,8 +39,15 @@ def targets(values: Floats, n_outputs: int) -> Floats:
     return rows
 
 
-def training_targets(values: Floats, n_outputs: int, uncertain: str) -> Floats:
+def training_targets(
+    values: Floats, n_outputs: int, uncertain: str, horizons: Sequence[float] = ()
+) -> Floats:
     """As `targets`: an uncertain class teaches nothing, whatever the spec says of uncertain labels."""
+    return targets(values, n_outputs)
+
+
+def watched(values: Floats, n_outputs: int, horizons: Sequence[float] = ()) -> Floats:
+    """As `targets`: logits answer the questions that are judged."""
     return targets(values, n_outputs)
 
 

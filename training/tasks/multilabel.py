@@ -16,19 +16,26 @@ Floats = NDArray[np.float64]
 _UNCERTAIN_AS = {"ignore": np.nan, "ones": 1.0, "zeros": 0.0, "soft": 0.5}
 
 
-def outputs(names: Sequence[str], values: Floats) -> tuple[str, ...]:
+def outputs(names: Sequence[str], values: Floats, horizons: Sequence[float] = ()) -> tuple[str, ...]:
     """One output a label."""
     return tuple(names)
 
 
-def targets(values: Floats, n_outputs: int) -> Floats:
+def targets(values: Floats, n_outputs: int, horizons: Sequence[float] = ()) -> Floats:
     """[N, C]: 0, 1, NaN where uncertain or unknown."""
     return np.where((values == 0) | (values == 1), values, np.nan)
 
 
-def training_targets(values: Floats, n_outputs: int, uncertain: str) -> Floats:
+def training_targets(
+    values: Floats, n_outputs: int, uncertain: str, horizons: Sequence[float] = ()
+) -> Floats:
     """[N, C]: uncertain (-1) as the spec says, unknown NaN."""
     return np.where(values == -1, _UNCERTAIN_AS[uncertain], targets(values, n_outputs))
+
+
+def watched(values: Floats, n_outputs: int, horizons: Sequence[float] = ()) -> Floats:
+    """As `targets`: logits answer the questions that are judged."""
+    return targets(values, n_outputs)
 
 
 def loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

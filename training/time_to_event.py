@@ -1,0 +1,205 @@
+"""Lines of the evaluation of a survival task: who comes first, how far off the curves are, and what the image adds.
+
+What belongs here: section `survival`, both arms on the same studies with patient-cluster intervals. What does not: the
+arithmetic (survival), the questions by a horizon, which are judged as any other label (evaluate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import metrics, probe, survival
+from training.audit import ARMS, Item, Scores
+from training.examples import Examples
+from training.spec import TuneSpec
+from training.tasks.survival import horizons_of, seen, training_targets
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+JUDGED = ("test", "holdout")
+EVENTS_A_VARIABLE = 10
+"""Peduzzi et al. 1995: with fewer events a variable a model of them says little."""
+_STRENGTH = 1.0
+_CHUNK = 200
+"""Replicates at once."""
+_THIRDS = ("lowest", "middle", "highest")
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Studies of one split of whom days and event are known."""
+
+    split: str
+    rows: Ints
+    """[n] rows of the scores."""
+    member: Ints
+    days: Floats
+    event: Bools
+    draws: Floats
+    """[1 + B, n] weights."""
+
+
+def lines(examples: Examples, scores: Scores, spec: TuneSpec) -> Iterator[Item]:
+    """Section `survival`; nothing for other tasks."""
+    if spec.task.kind != "survival":
+        return
+    ends = horizons_of(examples.labels, spec.task.horizons)
+    for split in JUDGED:
+        cell = _cell(examples, scores, split, spec)
+        if cell is None:
+            continue
+        if cell.event.sum() < 2:
+            yield Item("survival", split, "not_applicable", None, f"{int(cell.event.sum())} events seen")
+            continue
+        yield from _concordance(cell, scores)
+        yield from _curves(cell, scores, ends)
+        yield from _thirds(cell, examples, scores, ends)
+        yield _beside_clinical(cell, examples, scores, spec)
+
+
+def _cell(examples: Examples, scores: Scores, split: str, spec: TuneSpec) -> _Cell | None:
+    days, event, known = seen(examples.labels)
+    rows = np.flatnonzero((scores.split == split) & known[scores.index])
+    if not len(rows):
+        return None
+    member = scores.index[rows]
+    _, patient = np.unique(examples.patient[member], return_inverse=True)
+    draws = metrics.cluster_draws(patient, spec.report.bootstrap, spec.seed)[:, patient].astype(np.float64)
+    return _Cell(split, rows, member, days[member], event[member], draws)
+
+
+def _risk(scores: Scores, rows: Ints, arm: str) -> Floats:
+    """[n] expected share of the horizons that see the event: higher comes earlier."""
+    return np.asarray(scores.probability[arm][rows].mean(1))
+
+
+def _replicated(cell: _Cell, metric: Callable[[Floats], Floats]) -> Floats:
+    """[1 + B] of a metric of weights, a chunk of replicates at a time."""
+    return np.concatenate([metric(cell.draws[n : n + _CHUNK]) for n in range(0, len(cell.draws), _CHUNK)])
+
+
+def _concordance(cell: _Cell, scores: Scores) -> Iterator[Item]:
+    last = float(cell.days[cell.event].max())
+    kinds: dict[str, Callable[[Floats, Floats], Floats]] = {
+        "Harrell": lambda risk, w: survival.harrell(cell.days, cell.event, risk, w),
+        "Uno": lambda risk, w: survival.uno(cell.days, cell.event, risk, w, last),
+    }
+    for name, metric in kinds.items():
+        by_arm = {}
+        for arm in ARMS:
+            risk = _risk(scores, cell.rows, arm)
+            by_arm[arm] = _replicated(cell, lambda w, m=metric, r=risk: m(r, w))  # type: ignore[misc]
+        yield _gain(
+            f"{cell.split}: concordance ({name})",
+            by_arm,
+            f"{int(cell.event.sum())} events of {len(cell.days)}",
+        )
+
+
+def _curves(cell: _Cell, scores: Scores, ends: Floats) -> Iterator[Item]:
+    """Brier scores integrated over the horizons; the same for everybody (Kaplan-Meier) as the measure."""
+    where = f"{cell.split}: integrated Brier score"
+    columns = np.flatnonzero((ends < cell.days.max()) & (ends >= cell.days.min()))
+    ends = ends[columns]
+    if len(ends) < 2:
+        yield Item(
+            "survival",
+            where,
+            "not_applicable",
+            None,
+            "fewer than two horizons within the time of observation",
+        )
+        return
+    by_arm = {}
+    for arm in ARMS:
+        free = 1 - scores.probability[arm][cell.rows][:, columns]
+        by_arm[arm] = _replicated(
+            cell,
+            lambda w, f=free: survival.integrated_brier(cell.days, cell.event, f, w, ends),  # type: ignore[misc]
+        )
+    times, shares = survival.kaplan_meier(cell.days, cell.event, cell.draws[:1])
+    flat = shares[0][np.maximum(np.searchsorted(times, ends, side="right") - 1, 0)]
+    same = survival.integrated_brier(
+        cell.days, cell.event, np.tile(flat, (len(cell.days), 1)), cell.draws[:1], ends
+    )[0]
+    yield _gain(where, by_arm, f"lower is better; the same curve for everybody: {same:.3f}")
+
+
+def _thirds(cell: _Cell, examples: Examples, scores: Scores, ends: Floats) -> Iterator[Item]:
+    """Who is still free of the event at the last horizon, by thirds of the tuned risk, cut on the tune split."""
+    judge = np.flatnonzero(scores.split == "tune")
+    cut_on = judge if len(judge) >= 30 else cell.rows
+    cuts = np.quantile(_risk(scores, cut_on, "tuned"), [1 / 3, 2 / 3])
+    third = np.searchsorted(cuts, _risk(scores, cell.rows, "tuned"), side="right")
+    at = float(ends[-1])
+    for number, name in enumerate(_THIRDS):
+        inside = third == number
+        where = f"{cell.split}: free of the event at day {at:g}, {name} third of risk"
+        if inside.sum() < 11:
+            yield Item("survival", where, "not_applicable", None, "fewer than 11 studies")
+            continue
+
+        def free(weights: Floats, inside: Bools = inside) -> Floats:
+            times, shares = survival.kaplan_meier(cell.days[inside], cell.event[inside], weights[:, inside])
+            place = int(np.searchsorted(times, at, side="right")) - 1
+            return shares[:, place] if place >= 0 else np.ones(len(weights))
+
+        found = metrics.estimate(_replicated(cell, free))
+        text = f"{_share(found)}; {int(cell.event[inside].sum())} events of {int(inside.sum())}"
+        yield Item("survival", where, "computed", found.value, text)
+
+
+def _beside_clinical(cell: _Cell, examples: Examples, scores: Scores, spec: TuneSpec) -> Item:
+    """Concordance of clinical variables alone, and of the same with the tuned risk; both fitted on the tune split."""
+    where = f"{cell.split}: what the image adds to {', '.join(examples.covariates) or 'clinical variables'}"
+    if not examples.covariates:
+        return Item("survival", where, "not_applicable", None, "task.covariates names none; name age, say")
+    judge = np.flatnonzero(scores.split == "tune")
+    member = scores.index[judge]
+    events = int(seen(examples.labels[member])[1].sum()) if len(member) else 0
+    if events < EVENTS_A_VARIABLE * (len(examples.covariates) + 1):
+        text = f"{events} events on the tune split, which is fewer than {EVENTS_A_VARIABLE} a variable"
+        return Item("survival", where, "not_applicable", None, text)
+    plain = np.stack(list(examples.covariates.values()), axis=1)  # [N, V]
+    middle = np.nan_to_num(np.nanmedian(plain[member], axis=0))
+    clinical = np.where(np.isfinite(plain), plain, middle)
+    hazards = training_targets(examples.labels, 0, "ignore", spec.task.horizons)[member]
+    by_arm = {}
+    for name, with_image in (("untuned", False), ("tuned", True)):
+
+        def features(rows: Ints, with_image: bool = with_image) -> NDArray[np.float32]:
+            found = clinical[scores.index[rows]]
+            if with_image:
+                found = np.column_stack([found, _risk(scores, rows, "tuned")])
+            return found.astype(np.float32)
+
+        head = probe.fit_head(features(judge), hazards, _STRENGTH)
+        free = (1 / (1 + np.exp(head.logits(features(cell.rows))))).cumprod(1)
+        risk = 1 - free.mean(1)
+        by_arm[name] = _replicated(cell, lambda w, r=risk: survival.harrell(cell.days, cell.event, r, w))  # type: ignore[misc]
+    return _gain(
+        where, by_arm, "Harrell's concordance without and with the image, missing values at the median"
+    )
+
+
+def _gain(where: str, by_arm: dict[str, Floats], note: str) -> Item:
+    """One line: both arms and tuned minus untuned under the same draws."""
+    first, second = (metrics.estimate(by_arm[arm]) for arm in ARMS)
+    gain = metrics.estimate(by_arm["tuned"] - by_arm["untuned"])
+    if gain.value is None or first.value is None or second.value is None:
+        return Item("survival", where, "not_applicable", None, gain.reason or "no comparable pair")
+    interval = "no interval" if gain.low is None else f"[{gain.low:+.3f}, {gain.high:+.3f}]"
+    text = f"{first.value:.3f} -> {second.value:.3f}, {gain.value:+.3f} {interval}; {note}"
+    return Item("survival", where, "computed", gain.value, text)
+
+
+def _share(found: metrics.Estimate) -> str:
+    if found.value is None:
+        return found.reason
+    return f"{found.value:.0%}" + ("" if found.low is None else f" [{found.low:.0%}, {found.high:.0%}]")
