@@ -80,6 +80,8 @@ class Lexicon:
     nouns: frozenset[str]
     """Words of institutions that name none."""
     street_nouns: Mapping[str, str]
+    prepositions: frozenset[str]
+    """Before a place, in languages whose sentences have capitals for proper words only."""
     institution_endings: tuple[str, ...]
     suffixes: tuple[str, ...]
     verb_endings: tuple[str, ...]
@@ -156,7 +158,9 @@ def phrases_of(text: str) -> list[tuple[str, ...]]:
 _CUES = (
     ("names", "labels", "label"), ("names", "weak_labels", "weak_label"), ("names", "said_by", "said_by"), ("names", "near", "near"),
     ("institutions", "before", "institution_head"), ("institutions", "after", "institution_lead"),
-    ("institutions", "brands", "institution_lead"),
+    ("institutions", "brands", "institution_lead"), ("institutions", "insurers", "institution_brand"),
+    ("institutions", "sure", "institution_sure"), ("institutions", "sure_labels", "institution_sure_label"),
+    ("places", "sure", "place_sure"), ("places", "names", "place_name"),
     ("institutions", "labels", "institution_label"), ("institutions", "near", "institution_near"),
     ("places", "before", "place_near"), ("places", "labels", "place_label"),
     ("numbers", "ids", "id"), ("numbers", "phones", "phone"), ("dates", "birth_cues", "birth"),
@@ -294,6 +298,7 @@ def lexicon(code: str) -> Lexicon:
         departments=gather("institutions", "departments"),
         nouns=gather("institutions", "before") | gather("institutions", "after"),
         street_nouns=_street_nouns(books),
+        prepositions=gather("places", "prepositions"),
         institution_endings=tuple(sorted(gather("institutions", "endings"))),
         verb_endings=tuple(sorted(gather("words", "verb_endings"))) or ("\0",),
         suffixes=tuple(words_of(general["suffixes"])),

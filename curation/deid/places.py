@@ -1,23 +1,19 @@
-"""Institutions, addresses and places of a report.
+"""Institutions and places of a report.
 
-What belongs here: the proper words around hospital, clinic, street; what follows `lives in`. What does not: names of
-persons (naming), post codes (rules/text/any.toml).
+What belongs here: the proper words around hospital and clinic; what follows `lives in`. What does not: names of
+persons (naming), streets (addresses), post codes (rules/text/any.toml).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from curation.deid.calendar_words import calendar
-from curation.deid.lexicon import Kind, Lexicon, iter_books, words_of
+from curation.deid.lexicon import Kind, Lexicon
 from curation.deid.spans import CONTEXT, GUESSED, Span, Token
 
 _SPACE = re.compile(r"[ \t]{1,3}|-|'|’|[ \t]?&[ \t]?|[ \t]?\"|[ \t]{0,2}\n[ \t]{0,8}")
 _DOT = re.compile(r"\.[ \t-]?")
-_SHORT_LETTERS = 4  # St., Dr., Prof.: a dot after more letters ends a sentence
 _LABEL_GAP = re.compile(r"[ \t]{0,3}[:=#][ \t]{0,40}\n?[ \t]{0,8}")
 MAX_WORDS = 7
 
@@ -31,12 +27,24 @@ def find_places(
             yield from _before_head(tokens, lexicon, first, after)
         elif kind == "institution_lead":
             yield from _after_lead(tokens, lexicon, first, after)
-        elif kind in ("institution_label", "place_label"):
+        elif kind in ("institution_label", "institution_sure_label", "place_label"):
             yield from _after_label(text, tokens, lexicon, after, kind)
         elif kind in ("institution_near", "place_near"):
             yield from _after_phrase(tokens, lexicon, after, kind)
-    yield from _streets(text, lexicon.code)
+        elif kind in ("institution_sure", "place_sure"):
+            yield from _after_sure_phrase(tokens, lexicon, after, kind)
+        elif (
+            kind == "institution_brand"
+            and tokens[first].text[0].isupper()
+            and tokens[after - 1].text[0].isupper()
+        ):
+            end = _extend(tokens, lexicon, after)
+            yield Span(tokens[first].start, tokens[end - 1].end, "INSTITUTION", CONTEXT)
+        elif kind == "place_name" and tokens[first].text[0].isupper() and tokens[after - 1].text[0].isupper():
+            yield Span(tokens[first].start, tokens[after - 1].end, "PLACE", CONTEXT)
     yield from _compounds(tokens, lexicon)
+    if lexicon.prepositions:
+        yield from _after_prepositions(tokens, lexicon)
 
 
 def _is_proper(token: Token, lexicon: Lexicon) -> bool:
@@ -47,7 +55,7 @@ def _is_proper(token: Token, lexicon: Lexicon) -> bool:
 def _follows(tokens: Sequence[Token], position: int) -> bool:
     """Whether a word goes on with what the word before it began."""
     gap = tokens[position].gap
-    is_short = position > 0 and len(tokens[position - 1].low) <= _SHORT_LETTERS
+    is_short = position > 0 and tokens[position - 1].low in _SHORT
     return _SPACE.fullmatch(gap) is not None or (is_short and _DOT.fullmatch(gap) is not None)
 
 
@@ -92,11 +100,37 @@ def _extend(tokens: Sequence[Token], lexicon: Lexicon, after: int) -> int:
         elif word.low not in lexicon.joiners and word.low not in lexicon.particles:
             break
         position += 1
+    if after < len(tokens) and tokens[after].low in _AND:
+        return after
     # a clinical word alone after the noun, as in `Klinik Radiologie` or `Hospital Course`, is no name
     propers = [t for t in tokens[after:end] if _is_proper(t, lexicon)]
     if propers and all(lexicon.kind(t.low) is Kind.ORDINARY for t in propers):
         return after
     return end
+
+
+_LINKS = frozenset(
+    [
+        "sur",
+        "sous",
+        "en",
+        "les",
+        "lès",
+        "am",
+        "an",
+        "der",
+        "im",
+        "in",
+        "ob",
+        "bei",
+        "on",
+        "upon",
+        "by",
+        "la",
+        "le",
+    ]
+)
+_AND = frozenset(["and", "und", "y", "et"])
 
 
 def _after_lead(tokens: Sequence[Token], lexicon: Lexicon, first: int, after: int) -> Iterator[Span]:
@@ -112,6 +146,11 @@ _VALUE = re.compile(r"[^\n;|]{2,80}")
 _STOP = re.compile(r"\.(?:\s|$)|[ \t]{3,}|\t|,?[ ](?=[A-ZÄÖÜÉ][\w .]{1,24}:)")
 
 
+def _last_word(text: str, start: int, end: int) -> str:
+    words = re.findall(r"[^\W_]+", text[start:end])
+    return words[-1].lower() if words else ""
+
+
 def _after_label(
     text: str, tokens: Sequence[Token], lexicon: Lexicon, after: int, kind: str
 ) -> Iterator[Span]:
@@ -125,11 +164,11 @@ def _after_label(
     while (
         stop is not None
         and stop.group().startswith(".")
-        and text[max(stop.start() - 3, 0) : stop.start()].strip().lower() in _SHORT
+        and _last_word(text, match.start(), stop.start()) in _SHORT
     ):
         stop = _STOP.search(text, stop.end(), match.end())
     end = stop.start() if stop else match.end()
-    is_place = kind == "place_label"
+    is_place = kind != "institution_label"
     inside = [t for t in tokens[after : after + 16] if t.end <= end]
     proper = [
         t
@@ -143,12 +182,56 @@ def _after_label(
         inside
         and (proper or (is_place and has_number))
         and not (inside[0].low in lexicon.kept_places and len(inside) == 1)
+        and not (kind == "institution_sure_label" and inside[0].low in lexicon.nobody | lexicon.not_names)
     ):
-        yield Span(inside[0].start, inside[-1].end, "ADDRESS" if is_place else "INSTITUTION", CONTEXT)
+        yield Span(
+            inside[0].start, inside[-1].end, "ADDRESS" if kind == "place_label" else "INSTITUTION", CONTEXT
+        )
 
 
+# a dot after these ends no sentence
 _SHORT = frozenset(
-    ["st", "str", "av", "avd", "avda", "pl", "apt", "ste", "dr", "no", "rd", "ave", "bd", "bvd", "nº"]
+    [
+        "st",
+        "str",
+        "av",
+        "avd",
+        "avda",
+        "pl",
+        "apt",
+        "ste",
+        "sta",
+        "sto",
+        "dr",
+        "dra",
+        "dres",
+        "drs",
+        "prof",
+        "no",
+        "rd",
+        "ave",
+        "bd",
+        "bvd",
+        "nº",
+        "kh",
+        "krh",
+        "kl",
+        "hosp",
+        "univ",
+        "ev",
+        "kath",
+        "gen",
+        "h",
+        "u",
+        "c",
+        "inst",
+        "fac",
+        "ntra",
+        "nª",
+        "sra",
+        "s",
+        "m",
+    ]
 )
 
 
@@ -191,10 +274,83 @@ def _after_phrase(tokens: Sequence[Token], lexicon: Lexicon, after: int, kind: s
     words = tokens[start:end]
     if (
         words
-        and not (words[0].text.isupper() and len(words[0].text) <= 4)
+        and not (
+            words[0].text.isupper() and len(words[0].text) <= 4 and not _is_acronym(words, lexicon, kind)
+        )
         and words[0].low not in lexicon.eponym_nouns
     ):
         yield Span(words[0].start, words[-1].end, "PLACE" if kind == "place_near" else "INSTITUTION", GUESSED)
+
+
+def _is_acronym(words: Sequence[Token], lexicon: Lexicon, kind: str) -> bool:
+    """UCSF, after `transferred from`: letters that no vocabulary knows."""
+    word = words[0]
+    return kind == "institution_near" and len(word.text) > 2 and lexicon.kind(word.low) is Kind.UNKNOWN
+
+
+_MEMBERS = 8
+
+
+def _after_sure_phrase(tokens: Sequence[Token], lexicon: Lexicon, after: int, kind: str) -> Iterator[Span]:
+    """What follows `works at` or `born in`: a run of capitalised words, whatever else they mean."""
+    start = after
+    small = lexicon.joiners | lexicon.generic | lexicon.particles
+    while (
+        start < min(len(tokens), after + 3)
+        and not tokens[start].text[0].isupper()
+        and tokens[start].low in small
+    ):
+        start += 1
+    end = last = start
+    while end < len(tokens) and end - start < _MEMBERS:
+        word = tokens[end]
+        is_joined = word.gap in (" ", "  ", "-", "'", "’", ": ") or (
+            end > start and word.gap in (", ", ". ", " & ")
+        )
+        if not is_joined or word.low in lexicon.not_names - lexicon.particles:
+            break
+        if word.text[0].isupper() and (word.gap != ". " or tokens[end - 1].low in _SHORT):
+            if word.gap == ", " and lexicon.kind(word.low) <= Kind.COMMON:
+                break
+            last = end + 1
+        elif not (end > start and word.low in lexicon.joiners | lexicon.particles | _LINKS):
+            break
+        end += 1
+    words = tokens[start:last]
+    if words and any(
+        t.low not in lexicon.generic | lexicon.kept_places | lexicon.departments | lexicon.joiners
+        and len(t.low) > 1
+        for t in words
+    ):
+        yield Span(words[0].start, words[-1].end, "PLACE" if kind == "place_sure" else "INSTITUTION", GUESSED)
+
+
+def _after_prepositions(tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[Span]:
+    """`in Tacoma`, `en Motril`: where sentences write proper words alone with a capital, one that is no clinical word."""
+    for position in range(2, len(tokens)):
+        word, before = tokens[position], tokens[position - 1]
+        if before.low not in lexicon.prepositions or before.text != before.low or word.gap != " ":
+            continue
+        # `Findings in Axial Plane` is a heading
+        is_heading = (
+            tokens[position - 2].text[0].isupper() and position > 2 and tokens[position - 3].text[0].isupper()
+        )
+        if not word.text[0].isupper() or word.text.isupper() or not word.text.isalpha() or is_heading:
+            continue
+        is_plain = (
+            word.low in lexicon.not_names | lexicon.generic | lexicon.kept_places | lexicon.eponym_nouns
+        )
+        if lexicon.kind(word.low) is not Kind.COMMON or is_plain or len(word.text) < 3:
+            continue
+        ahead = tokens[position + 1] if position + 1 < len(tokens) else None
+        if (
+            ahead is not None
+            and ahead.gap == " "
+            and ahead.text[0].isupper()
+            and lexicon.kind(ahead.low) is Kind.ORDINARY
+        ):
+            continue
+        yield Span(word.start, word.end, "PLACE", GUESSED)
 
 
 def _compounds(tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[Span]:
@@ -208,7 +364,10 @@ def _compounds(tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[Span]:
             "s"
         )
         start = position
-        while start > 0 and tokens[start].gap in ("-", ".-", ". ", ".") and position - start < 5:
+        while start > 0 and position - start < 5:
+            gap, before = tokens[start].gap, tokens[start - 1]
+            if gap not in ("-", ".-") and not (gap in (". ", ".") and before.low in _SHORT):
+                break
             start -= 1
         has_stem = (
             len(stem) > 2
@@ -221,39 +380,3 @@ def _compounds(tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[Span]:
         ):
             end = _extend(tokens, lexicon, position + 1)
             yield Span(tokens[start].start, tokens[end - 1].end, "INSTITUTION", CONTEXT)
-
-
-_CAP = r"(?:(?:St|Ste|Dr|Dra|Av|Gen|Gral|Sta|Sto|Mt|Ft|Prof|[A-Z])\.|[A-ZÀ-ÖØ-Þ][\w'’-]{0,30})"
-_NUMBER = r"\d{1,5}(?:[ ]?[a-zA-Z](?!\w))?(?:[ ]?[-/][ ]?\d{1,4})?"
-
-
-@cache
-def _street_patterns(code: str) -> tuple[re.Pattern[str], ...]:
-    found = []
-    for book in iter_books(code):
-        found += [re.compile(p) for p in _street_forms(book)]
-    return tuple(found)
-
-
-def _street_forms(book: Mapping[str, Any]) -> Iterator[str]:
-    after = "|".join(w for w in book["addresses"].get("street_after", "").split("|") if w)
-    before = "|".join(re.escape(w) for w in book["addresses"].get("street_before", "").split("|") if w)
-    if book["code"] == "en":
-        unit = r"(?:,?[ ]*(?:(?i:apt|apartment|suite|ste|unit|flat|floor|room|rm|bldg)\.?[ ]*|\#[ ]?)[\w-]{1,6})?"
-        yield rf"\b(?P<x>(?:(?i:flat|apt|apartment|suite|unit)[ ]\w{{1,5}},?[ ])?\d{{1,5}}[A-Za-z]?,?[ ]+(?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.?[ ]+)?(?:(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th))[ ]+){{1,4}}(?i:{after})\b\.?{unit}(?:,[ ]*{_CAP}(?:[ ]{_CAP}){{0,2}}(?:,[ ]*[A-Z]{{2}})?(?:[ ]+\d{{5}}(?:-\d{{4}})?)?)?)"
-    if book["code"] == "de":
-        yield rf"(?P<x>\b(?:(?:[Aa]m|[Aa]n der|[Ii]m|[Zz]um|[Zz]ur|[Aa]uf der|[Aa]uf dem|[Ii]n der|[Uu]nter den|[Aa]lte[r]?|[Nn]eue[r]?)[ ]{_CAP}(?:[ ]{_CAP})?|[A-ZÄÖÜ][\wäöüß-]{{1,30}}(?i:{after})\b\.?|(?:{_CAP}[ -]){{1,3}}(?i:straße|strasse|str|weg|platz|allee|gasse|ring|ufer|damm)\b\.?)[ ]+\d{{1,4}}[ ]?[a-z]?(?!\w)(?!\.\d)(?![ ]?(?:mm|cm|ml))(?:,?[ ]+(?:in[ ]+)?(?:(?:D|A|CH)[- ]?)?\d{{4,5}}[ ]+{_CAP}(?:[ ](?:am|an der|im)[ ]{_CAP})?)?)"
-    if book["code"] == "es":
-        yield rf"(?P<x>(?<!\w)(?i:{before})\.?[ ]*(?:(?:de|del|la|las|los|el|D\.|Dr\.|Dra\.|San|Santa)[ ]+){{0,3}}{_CAP}(?:[ ]+(?:(?:de|del|la|las|los|y|e)[ ]+){{0,2}}{_CAP}){{0,4}}(?:[ ]*,?[ ]*(?:(?i:nº|n°|n\.º|núm\.?|número|no\.?|s/n)[ ]*)?(?:{_NUMBER}))?(?:[ ]*[,-][ ]*(?:\d{{1,2}}[ºª°]?[ ]?(?:[A-Za-z]{{0,3}}|[Dd]cha|[Ii]zda|[Ii]zq|[Dd]er)\.?(?!\w)|(?i:piso|bajo|ático|puerta|esc(?:alera)?\.?|izda\.?|dcha\.?|portal|bloque)[ ]?\w{{0,4}}\.?)){{0,4}}(?:,?[ ]+\d{{5}}(?:[ ]+{_CAP}(?:[ ]{_CAP}){{0,2}})?)?)"
-        yield r"(?P<x>(?<!\w)(?:Calle|C/|Avenida|Avda?\.?|Av\.|Paseo|Pso\.?|Plaza|Pza\.?|Ronda|Travesía|Carretera|Ctra\.?)[ ]?(?:[^\W\d_]{1,20}\.?[ ]){1,5}(?:,[ ]?|nº[ ]?)?\d{1,4}(?!\w|[.,]\d|[ ]?(?:mm|cm)))"
-    if book["code"] == "fr":
-        yield rf"(?P<x>\b\d{{1,4}}(?:[ ]?(?i:bis|ter|quater))?,?[ ]+(?i:{before})\b\.?[ ]+(?:(?:de|du|des|la|le|les|l['’]|d['’]|et|aux?|en|sur|Saint|Sainte|St|Ste|\d{{1,2}})[ -]?){{0,4}}{_CAP}(?:[ -](?:(?:de|du|des|la|le|les|sous|sur|et|l['’]|d['’])[ -]?){{0,2}}{_CAP}){{0,4}}(?:,?[ ]+\d{{5}}(?:[ ]+{_CAP}(?:[ -](?:(?:sur|sous|en|le|la|les|de|du)[ -])?{_CAP}){{0,3}})?)?)"
-        yield rf"(?P<x>\b(?i:rue|avenue|boulevard|place|chemin|impasse|allée|quai|route)[ ]+(?:(?:de|du|des|la|le|les|l['’]|d['’])[ ]?){{0,3}}{_CAP}(?:[ -]{_CAP}){{0,3}})"
-
-
-def _streets(text: str, code: str) -> Iterator[Span]:
-    months = calendar(code).months
-    for pattern in _street_patterns(code):
-        for match in pattern.finditer(text):
-            if not any(w in months for w in words_of(match["x"])[:2]):  # am Juli 2014
-                yield Span(*match.span("x"), "ADDRESS", CONTEXT)

@@ -17,7 +17,7 @@ from functools import cache
 from uuid import UUID
 
 from curation.deid.actions import RULES
-from curation.deid.lexicon import LANGUAGES, Kind, Lexicon
+from curation.deid.lexicon import LANGUAGES, Kind, Lexicon, book, words_of
 from curation.deid.pseudonyms import Pseudonyms
 from curation.deid.spelling import fold, variants
 
@@ -63,7 +63,9 @@ class StandIns:
         """What takes the place of a span of that category."""
         if category == "NAME":
             return self._name(found)
-        if category in ("INSTITUTION", "PLACE", "ADDRESS"):
+        if category == "INSTITUTION":
+            return self._institution(found)
+        if category in ("PLACE", "ADDRESS"):
             return self._place(found, category)
         if category == "EMAIL":
             return f"{self._pick('en female', found).lower()}.{self._pick('en family', found).lower()}@example.org"
@@ -148,6 +150,22 @@ class StandIns:
             pos = word.end()
         return "".join([*out, found[pos:]])
 
+    def _institution(self, found: str) -> str:
+        """What it is stays (hospital, practice); a word of nowhere takes the place of all that says which.
+
+        `General Universitario` or `Regional` beside a stand-in would tell the one hospital of a town.
+        """
+        words = [w.group() for w in _CHAIN.finditer(found)]
+        nouns = [w for w in words if fold(w) in _institution_nouns()]
+        name = self._pick("towns", fold(" ".join(words)))
+        name = self._cased(name, found) if found.isupper() else name
+        if not nouns:
+            ending = next((e for e in _ENDINGS[-4:] if fold(found).endswith(e)), "")
+            return name + ending
+        is_last = fold(words[-1]) in _institution_nouns() and fold(words[0]) not in _institution_nouns()
+        noun = nouns[-1] if is_last else nouns[0]
+        return f"{name} {noun}" if is_last else f"{noun} {name}"
+
     def _chain(self, words: str, category: str) -> str:
         """Villefranche-sur-Mer by one word; St.-Elisabeth-Krankenhaus word by word."""
         parts = words.split("-")
@@ -166,7 +184,8 @@ class StandIns:
         known = self._lexicon
         if low in known.street_nouns and category == "ADDRESS":
             return self._cased(known.street_nouns[low], word)
-        is_linked = low in known.joiners or low in known.particles or known.kind(low) <= Kind.COMMON
+        is_linked = low in known.joiners or low in known.particles or len(low) < _WORD_LETTERS
+        is_linked = is_linked or (category != "ADDRESS" and known.kind(low) <= Kind.COMMON)
         if (word.islower() and is_linked) or low in known.nouns or (low in known.generic - known.joiners):
             return word
         ending = next((e for e in _ENDINGS if low.endswith(e) and len(low) > len(e)), "")
@@ -189,6 +208,12 @@ class StandIns:
         return f"[{category}]"
 
 
+@cache
+def _institution_nouns() -> frozenset[str]:
+    return frozenset(words_of(book("any")["institution_nouns"]))
+
+
+_WORD_LETTERS = 4  # the words of a street may be ordinary ones: Calle de los Olivos, calle de los olivos
 _ENDINGS = (
     "strasse",
     "str",

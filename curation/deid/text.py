@@ -13,6 +13,7 @@ from datetime import date
 from uuid import UUID
 
 from curation.deid import ages, dates, second_opinion, worded_dates
+from curation.deid.addresses import find_addresses
 from curation.deid.default_deny import find_unexplained
 from curation.deid.identity import Identity
 from curation.deid.known import Known
@@ -85,6 +86,7 @@ def _chosen(text: str, words: Lexicon, known: Known, policy: Policy, days: int) 
         *moved,
         *find_numbers(text, tokens, cues, words, {s.start: s.end for s in moved}),
         *find_places(text, tokens, cues, words),
+        *find_addresses(text, words.code),
     ]
     spans += [*find_names(tokens, words, cues), *find_unexplained(tokens, words)]
     return join_names(text, resolve(spans))

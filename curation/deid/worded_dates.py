@@ -48,6 +48,7 @@ _TO_DATE = re.compile(r"\.?,?[ ]{0,2}(?:(?:the|der|den|dem|el|día|le|dated)[ ])
 _CUE = re.compile(
     r"([^\W\d_]+)[.:]?[ ]{1,3}(?:the[ ]year[ ]|jahr[ ]|jahre[ ]|año[ ]|année[ ]|el[ ]|l['’])?$", re.IGNORECASE
 )
+_WORD_BEFORE = re.compile(r"([^\W\d_]+)[ ]{1,3}$")
 _ORDINAL = re.compile(
     r",?[ ](?:the|der|den|dem|el|le)?[ ]?(?P<d>\d\d?)(?P<o>st|nd|rd|th|er|\.)?(?![\w:%/-]|[.,]\d|[ ]?(?:mm|cm))"
 )
@@ -270,7 +271,10 @@ def _lone_year(
     text: str, match: re.Match[str], words: Calendar, days: int, latest_year: int
 ) -> Iterator[Found]:
     """A year after a word that makes it one: `since 2016`."""
-    cue = _CUE.search(text, max(match.start() - 30, 0), match.start())
+    low = max(match.start() - 30, 0)
+    cue = _CUE.search(text, low, match.start())
+    if cue is not None and fold(cue[1]) not in words.year_cues:
+        cue = _WORD_BEFORE.search(text, low, match.start())  # `en el año 2004`, whatever stands before `año`
     if int(match["year"]) > latest_year + 1 or cue is None:
         return
     if fold(cue[1]) not in words.year_cues and fold(cue[1]) not in words.months:
