@@ -123,6 +123,11 @@ def rotations(places: Places) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
+def is_begun(places: Places) -> bool:
+    """Whether a rotation was begun and not finished."""
+    return bool(_state(_Rooms(places)))
+
+
 def is_swapping(places: Places) -> bool:
     """Whether a rotation was cut off while folders changed places."""
     return _state(_Rooms(places)).get("state") == "swapping"
@@ -298,7 +303,14 @@ def _finish(rooms: _Rooms, state: Mapping[str, Any]) -> Rotated:
         kept=kept,
     )
     _record(rooms, state, rotated)
-    shutil.rmtree(rooms.root)
+    # the journal goes last: a run that is killed here goes on here, and does not begin another rotation
+    for path in rooms.root.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != rooms.journal:
+            path.unlink()
+    rooms.journal.unlink()
+    rooms.root.rmdir()
     return rotated
 
 

@@ -22,7 +22,7 @@ def show(context: typer.Context) -> None:
     Example: rwid key show
     """
     from curation.deid.pseudonyms import Pseudonyms
-    from curation.rekey import is_swapping, rotations
+    from curation.rekey import is_begun, is_swapping, rotations
     from curation.settings import find_key
 
     session: Session = context.obj
@@ -37,6 +37,7 @@ def show(context: typer.Context) -> None:
         "key_id": Pseudonyms(key).key_id,
         "home_key_id": home_key.read_text().strip() if home_key.is_file() else None,
         "kept_in": where,
+        "unfinished_rotation": is_begun(settings.places),
         "interrupted_rotation": is_swapping(settings.places),
         "rotations": done,
     }
@@ -45,6 +46,8 @@ def show(context: typer.Context) -> None:
     if done:
         columns = ("done_at_utc", "by", "old_key_id", "new_key_id", "history_kept")
         shown.append(table("Rotations", columns, [[one[c] for c in columns] for one in done]))
+    if facts["unfinished_rotation"]:
+        session.say("A rotation was begun and is not finished. To go on with it: rwid key rotate")
     session.done(facts, *shown)
 
 

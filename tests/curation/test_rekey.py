@@ -17,7 +17,7 @@ from curation.deid.pseudonyms import Pseudonyms
 from curation.delivery import curate, register
 from curation.lake import Lake
 from curation.records import ConfigurationError
-from curation.rekey import is_swapping, rotate, rotations
+from curation.rekey import is_begun, is_swapping, rotate, rotations
 from curation.restricted import keep_to_one_key
 from curation.settings import Settings, load_key, load_settings
 from curation.site import load_sites
@@ -269,6 +269,30 @@ def _dying(honest: Callable[..., Any], count: Any, step: int) -> Callable[..., A
         return honest(self, target)
 
     return dying
+
+
+def test_a_rotation_killed_while_it_cleans_up_is_finished_and_not_begun_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, erased = shutil.rmtree, []
+
+    def rmtree(path: Path, *how: Any, **more: Any) -> None:
+        if Path(path).parent.name == "rekey" and is_swapping(settings.places):
+            if erased:
+                raise Killed
+            erased.append(path)
+        honest(path, *how, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(curation.rekey.shutil, "rmtree", rmtree)
+        with pytest.raises(Killed):
+            rotate(settings)
+    assert is_begun(settings.places)
+    key = load_key(settings)
+    rotate(settings)
+    assert load_key(settings) == key
+    assert len(rotations(settings.places)) == 1
+    assert not is_begun(settings.places) and not (settings.places.restricted / "rekey").exists()
 
 
 def test_a_killed_build_goes_on_under_the_same_new_key(
