@@ -17,6 +17,7 @@ from curation.deid.explicit import element
 from curation.deid.icc import neutral_profile
 from curation.deid.memory import Context
 from curation.deid.policy import Act, Decision
+from curation.deid.profile import read_rows
 from curation.deid.pseudonyms import dicom_uid
 from curation.deid.tables import DESCRIPTOR_OF, is_table
 from curation.records import Refused
@@ -25,7 +26,10 @@ NUMBER = b"0123456789+-.eE\\ \0"
 CODE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ \\\0"
 OBJECT_UIDS = frozenset({0x0020000D, 0x0020000E, 0x00080018})
 TIME = b"0123456789.:-\\ \0"
-_REGISTERED_UIDS = frozenset(uid.encode() for uid in UID_dictionary)
+_REGISTERED_UIDS = frozenset(uid.encode() for uid in UID_dictionary) | frozenset(
+    row["sop_class"].encode() for row in read_rows("classes.csv")
+)
+"""The dictionary at hand, and the SOP classes of newer editions that rules/classes.csv knows."""
 
 
 def is_registered(uid: bytes) -> bool:

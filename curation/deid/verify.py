@@ -42,6 +42,8 @@ _SLACK = timedelta(days=2)
 _APPOINTMENT = timedelta(days=730)
 """A report may name a day to come."""
 _UID = re.compile(r"(?<![\d.])[0-2](?:\.(?:0|[1-9]\d*)){5,}(?![\d.])")
+_NEWER = re.compile(r"1\.2\.840\.10008\.5\.1\.4(?:\.\d{1,4}){1,8}")
+"""SOP classes of editions that the dictionary at hand does not know: the standard's own root."""
 _OURS = re.compile(r"2\.25\.([1-9]\d{30,38})")
 
 
@@ -134,7 +136,7 @@ def look_at_dataset(dataset: Dataset, person: Person, unknown: Counter[str]) -> 
             found.append(Found(place, "element", fault))
         if tag in PIXELS or vr == "SQ":
             continue
-        found += [Found(place, "identity", s.kind, s.form) for s in _sights(tag, vr, raw, person)]
+        found += [_found(place, tag, sight) for sight in _sights(tag, vr, raw, person)]
         if vr in ("DA", "DT"):
             found += _date_faults(place, tag, vr, raw, person, claims, unknown)
         elif vr == "UI":
@@ -144,6 +146,12 @@ def look_at_dataset(dataset: Dataset, person: Person, unknown: Counter[str]) -> 
             texts.append((place, vr, raw))
     found += _split_over(texts, person)
     return list(dict.fromkeys(found))
+
+
+def _found(place: str, tag: int, sight: Sight) -> Found:
+    """A maker or model may share one word with somebody's name: that is for a person to look at, and blocks nothing."""
+    is_chance = tag in _EQUIPMENT and sight == Sight("name", "word")
+    return Found(place, "identity", sight.kind, sight.form, is_blocking=not is_chance)
 
 
 def _sights(tag: int, vr: str, raw: bytes, person: Person) -> tuple[Sight, ...]:
@@ -197,7 +205,7 @@ def _day_faults(
 def _uid_faults(place: str, raw: bytes, person: Person, claims: Claims) -> Iterator[Found]:
     for value in raw.decode("latin-1").split("\\"):
         uid = value.strip(" \0")
-        if not uid or uid in UID_dictionary or is_ours(uid) or claims.keeps_uids:
+        if not uid or uid in UID_dictionary or is_ours(uid) or claims.keeps_uids or _NEWER.fullmatch(uid):
             continue
         yield Found(place, "uid", "original" if uid in person.known.uids else "not ours")
 

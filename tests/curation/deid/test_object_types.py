@@ -297,3 +297,9 @@ def test_nothing_planted_is_left_in_any_attribute_of_the_class(sop_class: str) -
     told = found.header.lower()
     left = {p for p, value in planted.items() if value.lower().encode() in told}
     assert {".".join(p) for p in left if p[-1] not in PLAIN} == set()
+
+
+def test_a_class_newer_than_the_dictionary_keeps_its_uid() -> None:
+    labels = "1.2.840.10008.5.1.4.1.1.66.7"  # label map segmentation, in rules/classes.csv
+    released = read(clean(to_bytes(ct(SOPClassUID=labels, Modality="SEG"))))
+    assert released.SOPClassUID == labels

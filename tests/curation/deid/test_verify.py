@@ -276,3 +276,18 @@ def test_plain_letters() -> None:
     assert plain("Größe") == "grosse"
     assert plain("MÜLLER") == plain("Mueller") == plain("Muller")
     assert {"chest", "thorax", "park"} <= ordinary()
+
+
+def test_a_maker_that_shares_a_word_with_a_name_is_told_and_blocks_nothing() -> None:
+    found = {f.is_blocking for f in second_look(put("Manufacturer", "Smithson")) if f.place == "(0008,0070)"}
+    assert found == {False}
+    found = {
+        f.is_blocking for f in second_look(put("Manufacturer", "Smithson John")) if f.place == "(0008,0070)"
+    }
+    assert True in found  # the whole name is no chance
+
+
+def test_a_body_part_is_nobodys_name_and_newer_classes_are_the_standards() -> None:
+    assert "headneck" in ordinary()
+    assert not second_look(put("SOPClassUID", "1.2.840.10008.5.1.4.1.1.66.7"))
+    assert second_look(put("ReferencedSOPClassUID", "1.2.840.10009.5.1.4.1.1.66.7"))
