@@ -56,7 +56,7 @@ def _street_forms(book: Mapping[str, Any]) -> Iterator[str]:
     if book["code"] == "es":
         yield rf"(?P<x>(?<!\w)(?i:{before})(?:[ ]+|(?<=[/.])|(?<=/[ ]))(?:(?:de|del|la|las|los|el|D\.|Dr\.|Dra\.|San|Santa)[ ]+){{0,3}}{_CAP}(?:[ ]+(?:(?:de|del|la|las|los|y|e)[ ]+){{0,2}}{_CAP}){{0,4}}(?:[ ]*,?[ ]*(?:(?i:nº|n°|n\.º|núm\.?|número|no\.?|s/n)[ ]*)?(?:{_NUMBER}))?(?:[ ]*[,-][ ]*(?:\d{{1,2}}[ºª°]?[ ]?(?:[A-Za-z]{{0,3}}|[Dd]cha|[Ii]zda|[Ii]zq|[Dd]er)\.?(?!\w)|(?i:piso|bajo|ático|puerta|esc(?:alera)?\.?|izda\.?|dcha\.?|portal|bloque)[ ]?\w{{0,4}}\.?)){{0,4}}(?:,?[ ]+\d{{5}}(?:[ ]+{_CAP}(?:[ ]{_CAP}){{0,2}})?)?)"
         yield r"(?P<x>(?<!\w)(?:Calle|C/|Avenida|Avda?\.?|Av\.|Paseo|Pso\.?|Plaza|Pza\.?|Ronda|Travesía|Carretera|Ctra\.?)[ ]?(?:[^\W\d_]{1,20}\.?[ ]){1,5}(?:,[ ]?|nº[ ]?)?\d{1,4}(?!\w|[.,]\d|[ ]?(?:mm|cm)))"
-        yield rf"(?P<x>(?<!\w)(?:(?:[Cc]alle|CALLE|[Cc]/[ ]?|[Aa]v(?:en)?i?da?\.?|[Aa]v\.?|[Pp]aseo|P(?:so|º)\.?|[Pp]laza|Pza\.?|Pl\.|[Rr]onda|[Tt]ravesía|[Cc]arretera|Ctra\.?|[Cc]amino|[Cc]tra\.?|Gran Vía|[Rr]úa|[Pp]asaje|[Rr]ambla|[Cc]arrer|[Uu]rbanización|Urb\.|[Pp]araje|[Pp]artida|[Bb]arrio|[Aa]lameda|[Cc]uesta|[Gg]lorieta|[Cc]arrera|[Cc]alzada)[ /]{{0,2}})(?:(?:[^\W\d_]|['’´])[\w'’´-]{{0,25}}\.?[ ]){{0,7}}[^\W\d_][\w'’´-]{{0,25}}\.?(?:,?[ ]|,)(?:(?:nº|n°|n\.º|núm\.?|número|numero|no\.?|km\.?)[ ]*)?(?:\d{{1,4}}(?:[.,]\d{{1,3}})?(?!\d)(?:[ ]?[-/][ ]?\d{{1,4}})?[A-Za-z]?(?!\w)|s/n){_FLOOR})"
+        yield rf"(?P<x>(?<!\w)(?:(?:[Cc]alle|CALLE|[Cc]/[ ]?|[Aa]v(?:en)?i?da?\.?|[Aa]v\.?|[Pp]aseo|P(?:so|\.?º)\.?|[Pp]laza|Pza\.?|Pl\.|[Rr]onda|[Tt]ravesía|[Cc]arretera|Ctra\.?|[Cc]amino|[Cc]tra\.?|Gran Vía|[Rr]úa|[Pp]asaje|[Rr]ambla|[Cc]arrer|[Uu]rbanización|Urb\.|[Pp]araje|[Pp]artida|[Bb]arrio|[Aa]lameda|[Cc]uesta|[Gg]lorieta|[Cc]arrera|[Cc]alzada)[ /]{{0,2}})(?:(?:[^\W\d_]|['’´])[\w'’´-]{{0,25}}\.?[ ]){{0,7}}[^\W\d_][\w'’´-]{{0,25}}\.?(?:,?[ ]|,)(?:(?:nº|n°|n\.º|núm\.?|número|numero|no\.?|km\.?)[ ]*)?(?:\d{{1,4}}(?:[.,]\d{{1,3}})?(?!\d)(?:[ ]?[-/][ ]?\d{{1,4}})?[A-Za-z]?(?!\w)|s/n){_FLOOR})"
         yield r"(?P<x>(?<!\w)(?:[Cc]alle|[Cc]arrera|[Cc]ra\.?|[Cc]l\.?|[Dd]iagonal|[Tt]ransversal)[ ]\d{1,3}[A-Za-z]?[ ](?:#|[Nn]o\.?|[Nn]úmero|[Nn]umero|[Nn]º)[ ]?\d{1,3}[A-Za-z]?[ ]?-[ ]?\d{1,4})"
     if book["code"] == "fr":
         yield rf"(?P<x>\b(?:[Ll]ieu[ -]dit|LIEU[ -]DIT)[ ]{_CAP}(?:[ -]{_CAP}){{0,3}}(?:,[ ]\d{{5}}[ ]{_CAP}(?:[ -]{_CAP}){{0,3}})?)"
@@ -66,6 +66,40 @@ def _street_forms(book: Mapping[str, Any]) -> Iterator[str]:
         yield rf"(?P<x>\b(?i:rue|avenue|boulevard|place|chemin|impasse|allée|quai|route)[ ]+(?:(?:de|du|des|la|le|les|l['’]|d['’])[ ]?){{0,3}}{_CAP}(?:[ -]{_CAP}){{0,3}})"
 
 
+# a post code: before a town, or behind a house number
+_POST_CODE = re.compile(
+    r"(?<![\w./-])(?:[A-Z]{1,2}-)?\d{5}(?:(?=[ .,–-]{1,3}[A-ZÄÖÜÉÁ][\wäöüßéáíóú'’-]{2})|(?=\.?(?:[ ,]|$)))(?![.,]\d)"
+)
+_HOUSE = re.compile(
+    r"(?:(?<![\d.])\d{1,4}[ºª°]?[ ]?[A-Za-z]{0,3}(?:[ ]?[-/][ ]?\w{1,3})?|s/n|S/N|[Ii]zq\w*|[Dd]cha|[Bb]ajo|(?<=[ ,])[A-Z])[ ,.–-]{0,4}\n?[ ]{0,8}$"
+)
+_BREAK = re.compile(
+    r"(?<![ .](?:[A-Z]|n))(?<!(?:St|Dr|Av|C/|Pl|nº))\.[ ]|[:;\t\n]|[ ]{3}|(?<=[^\W\d]),[ ](?=[a-zà-ÿ]{3,}[ ])|(?<=[a-zà-ÿ]),[ ](?=(?:[A-Z]\w+[ ]){0,3}[A-Z][\w]+,[ ]\d)"
+)
+_LEAD = re.compile(
+    r"(?:(?!calle|rue|avenida|plaza|paseo|chemin|place|avenue|allée|c/)[a-zà-ÿ]{2,20}[ ]){1,4}(?=[A-ZÀ-Þ\d])"
+)
+_MEASURE = re.compile(r"\d[ ]?(?:mm|cm|ml|mg|hu|kv|mas|%)\b", re.IGNORECASE)
+_LONGEST = 70
+
+
+def _before_post_codes(text: str) -> Iterator[Span]:
+    """What stands before a post code and ends in a house number is a street, whatever it is called."""
+    for match in _POST_CODE.finditer(text):
+        low = max(match.start() - _LONGEST, 0)
+        house = _HOUSE.search(text, low, match.start())
+        if house is None:
+            continue
+        start = max((m.end() for m in _BREAK.finditer(text, low, house.start())), default=low)
+        # `wohnhaft Lindenweg 4, 12345 …`: what leads to the street is no part of it
+        lead = _LEAD.match(text, start, house.start())
+        start = lead.end() if lead else start
+        before = text[start : match.start()]
+        if (start == low and low) or _MEASURE.search(before) or not before[:1].strip().isalnum():
+            continue
+        yield Span(start, match.end(), "ADDRESS", CONTEXT)
+
+
 def find_addresses(text: str, code: str) -> Iterator[Span]:
     """Spans of addresses."""
     months = calendar(code).months
@@ -73,3 +107,4 @@ def find_addresses(text: str, code: str) -> Iterator[Span]:
         for match in pattern.finditer(text):
             if not any(w in months for w in words_of(match["x"])[:2]):  # am Juli 2014
                 yield Span(*match.span("x"), "ADDRESS", CONTEXT)
+    yield from _before_post_codes(text)

@@ -167,6 +167,10 @@ _CUES = (
 )  # fmt: skip
 
 
+_PROPER = frozenset(["institution_brand", "place_name"])
+"""Kinds of cues that are proper words themselves."""
+
+
 def _cues(books: Sequence[Mapping[str, Any]]) -> Phrases:
     found: dict[str, dict[tuple[tuple[str, ...], str], None]] = {}
     for book in books:
@@ -269,7 +273,9 @@ def lexicon(code: str) -> Lexicon:
     )
     own |= frozenset(w for book in books for w in words_of(book["function_words"]))
     safe = frozenset(fold(word) for word in vocabulary().words)
-    cue_words = frozenset(w for rows in cues.values() for words, _ in rows for w in words)
+    cue_words = frozenset(
+        w for rows in cues.values() for words, kind in rows if kind not in _PROPER for w in words
+    )
     surnames = frozenset(w for text in names["surnames"].values() for w in words_of(text) if len(w) > 1)
     given = _given()
     borrowed = (_concept_words() | _finding_words() | safe | cue_words) - surnames - frozenset(given)

@@ -43,6 +43,7 @@ def find_places(
         elif kind == "place_name" and tokens[first].text[0].isupper() and tokens[after - 1].text[0].isupper():
             yield Span(tokens[first].start, tokens[after - 1].end, "PLACE", CONTEXT)
     yield from _compounds(tokens, lexicon)
+    yield from _towns_with_codes(tokens, lexicon)
     if lexicon.prepositions:
         yield from _after_prepositions(tokens, lexicon)
 
@@ -109,6 +110,25 @@ def _extend(tokens: Sequence[Token], lexicon: Lexicon, after: int) -> int:
     return end
 
 
+_RANKS = frozenset(
+    [
+        "general",
+        "universitario",
+        "universitaria",
+        "universitaire",
+        "clinico",
+        "provincial",
+        "comarcal",
+        "regional",
+        "militar",
+        "infantil",
+        "materno",
+        "civil",
+        "central",
+        "nacional",
+        "intercommunal",
+    ]
+)
 _LINKS = frozenset(
     [
         "sur",
@@ -138,6 +158,18 @@ def _after_lead(tokens: Sequence[Token], lexicon: Lexicon, first: int, after: in
     if not tokens[first].text[0].isupper() and lexicon.code not in ("es", "fr"):
         return
     end = _extend(tokens, lexicon, after)
+    if end == after and lexicon.code in ("es", "fr") and tokens[first].text[0].isupper():
+        # Hospital General, Clínica Universitaria: with capitals they name the one of a town
+        while (
+            end < len(tokens)
+            and tokens[end].low in _RANKS
+            and tokens[end].text[0].isupper()
+            and tokens[end].gap == " "
+        ):
+            end += 1
+        if any(t.low in _RANKS for t in tokens[first:end]):
+            yield Span(tokens[first].start, tokens[end - 1].end, "INSTITUTION", CONTEXT)
+        return
     if end > after and any(lexicon.kind(t.low) > Kind.COMMON or len(t.low) > 3 for t in tokens[after:end]):
         yield Span(tokens[first].start, tokens[end - 1].end, "INSTITUTION", CONTEXT)
 
@@ -286,6 +318,27 @@ def _is_acronym(words: Sequence[Token], lexicon: Lexicon, kind: str) -> bool:
     """UCSF, after `transferred from`: letters that no vocabulary knows."""
     word = words[0]
     return kind == "institution_near" and len(word.text) > 2 and lexicon.kind(word.low) is Kind.UNKNOWN
+
+
+_CODE_GAP = re.compile(r"[ ]?[.,(-]?[ ]{0,2}")
+
+
+def _towns_with_codes(tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[Span]:
+    """A known town and the post code beside it: 8091 Zürich, Barcelona 08017."""
+    for position, town in enumerate(tokens):
+        if town.low not in lexicon.towns or not town.text[0].isupper():
+            continue
+        for code, is_before in ((position - 1, True), (position + 1, False)):
+            if not 0 <= code < len(tokens):
+                continue
+            number = tokens[code].text
+            gap = town.gap if is_before else tokens[code].gap
+            is_code = number.isdigit() and (
+                len(number) == 5 or (is_before and len(number) == 4 and number[:2] not in ("19", "20"))
+            )
+            if is_code and _CODE_GAP.fullmatch(gap):
+                first, last = (tokens[code], town) if is_before else (town, tokens[code])
+                yield Span(first.start, last.end, "ADDRESS", CONTEXT)
 
 
 _MEMBERS = 8

@@ -184,8 +184,11 @@ class StandIns:
         known = self._lexicon
         if low in known.street_nouns and category == "ADDRESS":
             return self._cased(known.street_nouns[low], word)
-        is_linked = low in known.joiners or low in known.particles or len(low) < _WORD_LETTERS
-        is_linked = is_linked or (category != "ADDRESS" and known.kind(low) <= Kind.COMMON)
+        is_linked = low in known.joiners or low in known.particles
+        if category == "ADDRESS":
+            is_linked = len(low) < _WORD_LETTERS or (is_linked and len(low) == _WORD_LETTERS)
+        else:
+            is_linked = is_linked or known.kind(low) <= Kind.COMMON
         if (word.islower() and is_linked) or low in known.nouns or (low in known.generic - known.joiners):
             return word
         ending = next((e for e in _ENDINGS if low.endswith(e) and len(low) > len(e)), "")
@@ -213,7 +216,7 @@ def _institution_nouns() -> frozenset[str]:
     return frozenset(words_of(book("any")["institution_nouns"]))
 
 
-_WORD_LETTERS = 4  # the words of a street may be ordinary ones: Calle de los Olivos, calle de los olivos
+_WORD_LETTERS = 3  # the words of a street may be ordinary ones: Calle de los Olivos, calle de los olivos
 _ENDINGS = (
     "strasse",
     "str",
