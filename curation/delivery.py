@@ -37,7 +37,7 @@ from curation.settings import Settings, load_key, open_home
 from curation.site import NAME, Site, find_site
 from curation.source import Item
 from curation.sources import SOURCES
-from curation.sources.archive import sweep
+from curation.sources.archive import sweep, sweep_orphans
 from curation.steps import (
     Planned,
     Stamp,
@@ -131,6 +131,7 @@ def curate(settings: Settings, name: str, progress: Progress | None = None) -> C
     context = make_context(*setup)
     keep_to_one_key(places, context.pseudonyms.key_id)
     spool = places.restricted / "spool" / f"{name}-{os.getpid()}"
+    sweep_orphans(spool.parent)
     with Crew(settings.n_workers) as crew:
         desk = _Desk(settings, setup, crew, progress or (lambda what, done, total: None))
         try:

@@ -3,17 +3,20 @@
 What belongs here: options, and telling what became of the files. What does not: any of the work (curation.deid.folder).
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from assets.console import Bar, Session, table
 from curation.records import REASONS, ConfigurationError
 from curation.settings import Settings
-from curation.site import Site
+
+if TYPE_CHECKING:
+    from curation.site import Site
 
 REMEDIES: Mapping[str, str] = {
     "not_dicom": "Reports and tables: bring them with `rwid ingest`, which links them to their studies.",
@@ -47,7 +50,7 @@ SKIPPED: Mapping[str, str] = {
 
 def deid(
     context: typer.Context,
-    src: Annotated[Path | None, typer.Argument(help="Folder of DICOM files.")] = None,
+    src: Annotated[Path | None, typer.Argument(help="Folder, zip or tar of DICOM files.")] = None,
     dst: Annotated[Path | None, typer.Argument(help="Folder for the released files, outside of SRC.")] = None,
     profile: Annotated[
         str | None, typer.Option(help="basic, research, or the path of a profile file.")
@@ -63,7 +66,7 @@ def deid(
         str | None, typer.Option(metavar="PROFILE", help="Say what a profile does, and end.")
     ] = None,
 ) -> None:
-    """De-identify a folder to a folder, or explain a profile.
+    """De-identify a folder or an archive to a folder, or explain a profile.
 
     Released files mirror SRC's tree under pseudonymous names. DST/deid_log.parquet has a row for each file: what was done to
     each attribute, which regions of the pixels were blanked, or why it was withheld. What is not understood is withheld.
@@ -77,6 +80,8 @@ def deid(
     Example: rwid deid ./raw ./clean --profile research --site st-mary
 
     Example: rwid deid ./raw ./clean --workers 4 --json > summary.json
+
+    Example: rwid deid ./disc.zip ./clean
 
     Example: rwid deid --explain basic
     """
@@ -95,12 +100,15 @@ def deid(
     from curation.deid.folder import deidentify_folder
     from curation.deid.pseudonyms import Pseudonyms
     from curation.settings import open_home
+    from curation.sources.archive import sweep_orphans
 
     settings = session.settings()
     known = _site(settings, site)
     policy = compile_policy(load_profile(profile or (known and known.profile) or settings.profile))
     open_home(settings)
     key = _key(session, settings)
+    spool = settings.places.restricted / "spool" / f"deid-{os.getpid()}"
+    sweep_orphans(spool.parent)
     with session.bar() as bar:
         facts = deidentify_folder(
             src,
@@ -113,12 +121,13 @@ def deid(
             progress=_timed(bar),
             deadline_s=settings.file_deadline_s,
             memory_mib=settings.worker_memory_mib,
+            spool=spool,
         )
     _warn(session, facts, dst)
     session.done({"policy": policy.version, **facts}, *_shown(policy.version, facts))
 
 
-def _site(settings: Settings, name: str) -> Site | None:
+def _site(settings: Settings, name: str) -> "Site | None":
     """The site of that name, None where the home knows none: it is only part of the pseudonyms then."""
     from curation.site import load_sites
 

@@ -7,6 +7,7 @@ taken (take), what an earlier run did (journal), how workers are kept (engine).
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from curation.deid.journal import Journal
-from curation.deid.listing import Listing, list_files, looks_like_report, sweep
+from curation.deid.listing import Entry, Listing, list_source, looks_like_report, sweep
 from curation.deid.log import LOG_NAME, stamp_of, write_log
 from curation.deid.pixels import Plan, load_pixel_rules
 from curation.deid.policy import Policy
@@ -24,6 +25,8 @@ from curation.deid.take import Job, Taken, Task, aside_of, digest_of, look_at_se
 from curation.engine import Crew, Outcome, map_items
 from curation.records import ConfigurationError
 from curation.site import Site
+from curation.sources.archive import is_archive
+from curation.sources.archive import sweep as sweep_spool
 
 __all__ = ["LOG_NAME", "deidentify_folder"]
 
@@ -46,29 +49,43 @@ def deidentify_folder(
     progress: Progress | None = None,
     deadline_s: float = 600.0,
     memory_mib: int = 2048,
+    spool: Path | None = None,
 ) -> dict[str, Any]:
-    """Release SRC's objects under DST, its tree mirrored under pseudonymous names, with DST/deid_log.parquet.
+    """Release SRC's objects, a folder's or an archive's (zip, tar), under DST, its tree mirrored under pseudonymous names, with DST/deid_log.parquet.
 
     Gives {read, released, kept, withheld: {reason: files}, faults: {place: files}, reports, skipped: {what: entries}, strays, is_foreign}: every
     regular file of SRC is read once and counted once; `kept` of the released were there from an earlier run under the same
     policy, key and code; `faults` are the places in the code where rwid itself broke; `reports` of the withheld look like reports; `skipped` are no readable files; `strays` are files in
     DST that this run knows nothing of. With 0 workers all is done in this process, and a decoder that breaks breaks it.
-    Raises ConfigurationError where SRC is no folder or DST lies in SRC.
+    Archives are read as the folders that they are; `spool` is where their members lie meanwhile, a private temporary folder
+    by default. Raises ConfigurationError where SRC is neither folder nor archive, or DST lies in SRC.
     """
     src, dst = Path(src).resolve(), Path(dst).resolve()
-    if not src.is_dir():
-        raise ConfigurationError(f"{src} is not a folder; name the folder that holds the DICOM files.")
+    if not src.is_dir() and not (src.is_file() and is_archive(src, _head(src))):
+        raise ConfigurationError(
+            f"{src} is not a folder and no zip or tar archive; name what holds the DICOM files."
+        )
     if dst == src or src in dst.parents:
         raise ConfigurationError(f"{dst} lies in {src}; name a folder outside of it.")
     dst.mkdir(parents=True, exist_ok=True)
     job = Job(src, dst, policy, pseudonyms, site, load_pixel_rules(site_rules))
-    run = _Run(job, list_files(src), site_rules, workers, deadline_s, memory_mib, progress)
-    return run.go()
+    with tempfile.TemporaryDirectory(prefix="rwid-") as own:
+        room = spool or Path(own)
+        try:
+            listing = list_source(src, room)
+            return _Run(job, listing, site_rules, workers, deadline_s, memory_mib, progress).go()
+        finally:
+            sweep_spool(room)
 
 
-def _name(job: Job, path: Path) -> str:
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(512)
+
+
+def _name(job: Job, entry: Entry) -> str:
     """What the journal calls a source file."""
-    return job.pseudonyms.identifier("path", str(path.relative_to(job.src))).hex
+    return job.pseudonyms.identifier("path", entry.name).hex
 
 
 class _Run:
@@ -84,13 +101,13 @@ class _Run:
         memory_mib: int,
         progress: Progress | None,
     ) -> None:
-        self.job, self.listing, self.paths = job, listing, listing.files
+        self.job, self.listing, self.entries = job, listing, listing.files
         self._site, self._workers, self._deadline_s = site, workers, deadline_s
         self._crew = Crew(workers)
         # a mapped file counts as address space, though not as memory
         self._memory_mib = memory_mib + 3 * (listing.largest >> 20)
         self._progress = progress or (lambda what, done, total: None)
-        self.rows: list[Taken | None] = [None] * len(self.paths)
+        self.rows: list[Taken | None] = [None] * len(self.entries)
         self._seen: dict[UUID, bytes] = {}
         self._actions: dict[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]] = {}
         self._deferred: dict[UUID, list[int]] = {}
@@ -112,9 +129,10 @@ class _Run:
         return self._counts()
 
     def _first_pass(self) -> None:
-        names = [_name(self.job, path) for path in self.paths]
+        names = [_name(self.job, entry) for entry in self.entries]
         tasks = [
-            Task(path, self.journal.known.get(name)) for path, name in zip(self.paths, names, strict=True)
+            Task(entry.path, self.journal.known.get(name), name=entry.name, refused=entry.refused)
+            for entry, name in zip(self.entries, names, strict=True)
         ]
         for at, taken in enumerate(self._take(tasks)):
             self._settle(at, taken)
@@ -152,7 +170,7 @@ class _Run:
                 series.append((digest, group))
         planned = sorted(self._plans(series), key=lambda pair: pair[0])
         groups = {at: digest for digest, group in series for at in group}
-        tasks = [Task(self.paths[at], plan=plan) for at, plan in planned]
+        tasks = [Task(self.entries[at].path, plan=plan, name=self.entries[at].name) for at, plan in planned]
         for n, ((at, _), taken) in enumerate(zip(planned, self._take(tasks), strict=True), 1):
             if taken.released and (deferred := self._row(at).deferred):
                 taken = replace(
@@ -164,7 +182,7 @@ class _Run:
 
     def _plans(self, series: Sequence[tuple[str, list[int]]]) -> Iterator[tuple[int, Plan]]:
         """Which file and what becomes of its pixels; a series that cannot be looked at is withheld, and no other."""
-        items = [[self.paths[at] for at in group] for _, group in series]
+        items = [[self.entries[at].path for at in group] for _, group in series]
         deadline_s = self._deadline_s * SERIES_DEADLINE_FILES + MEMBER_S * max(map(len, items), default=0)
         outcomes = self._map(look_at_series, items, deadline_s)
         for n, ((_, group), outcome) in enumerate(zip(series, outcomes, strict=True), 1):
@@ -191,13 +209,13 @@ class _Run:
             return
         target = self.job.dst / taken.released.path
         aside_of(target, taken.digest).rename(target)
-        self.journal.add(_name(self.job, self.paths[at]), taken.released)
+        self.journal.add(_name(self.job, self.entries[at]), taken.released)
 
     def _unrelease(self) -> None:
         """Removes what an earlier run released and this one withholds, such as a series that has grown by a telling picture."""
         released = {row.released.path for row in self.rows if row and row.released}
-        for path, row in zip(self.paths, self.rows, strict=True):
-            known = self.journal.known.get(_name(self.job, path))
+        for entry, row in zip(self.entries, self.rows, strict=True):
+            known = self.journal.known.get(_name(self.job, entry))
             if known and row and not row.released and known.path not in released:
                 (self.job.dst / known.path).unlink(missing_ok=True)
 
@@ -237,8 +255,8 @@ class _Run:
         unreadable = sum(not row.withheld and not row.released for row in rows)
         skipped = Counter(self.listing.skipped) + Counter({"unreadable": unreadable})
         reports = sum(
-            row.withheld == "not_dicom" and looks_like_report(path)
-            for path, row in zip(self.paths, rows, strict=True)
+            row.withheld == "not_dicom" and looks_like_report(entry.name)
+            for entry, row in zip(self.entries, rows, strict=True)
         )
         lying = {str(p.relative_to(self.job.dst)) for p in self.job.dst.rglob("*.dcm")}
         return {

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from mmap import ACCESS_READ, mmap
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from uuid import UUID
 
 from curation.deid.header import Clean, clean_header
@@ -43,6 +43,10 @@ class Task:
     path: Path
     known: Released | None = None
     plan: Plan | None = None
+    name: str | None = None
+    """Where it lies below SRC, where its path does not say so: in an archive."""
+    refused: str | None = None
+    """Why an archive was not opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +90,19 @@ def look_at_series(job: Job, paths: Sequence[Path]) -> list[Plan | str]:
 
 def take_task(job: Job, task: Task) -> Taken:
     """One file as `take_file` gives it; one that the system does not let us read is neither released nor withheld."""
+    if task.refused:
+        return Taken(digest_of(job, task.path), withheld=task.refused)
     try:
-        return take_file(job, task.path, task.known, task.plan)
+        return take_file(job, task.path, task.known, task.plan, task.name)
     except (FileNotFoundError, PermissionError):
         return Taken(b"")
 
 
-def take_file(job: Job, path: Path, known: Released | None = None, plan: Plan | None = None) -> Taken:
+def take_file(
+    job: Job, path: Path, known: Released | None = None, plan: Plan | None = None, name: str | None = None
+) -> Taken:
     """One file released (it lies aside), deferred, or withheld with a reason; left alone where it is `known` to be released."""
+    name = name or path.relative_to(job.src).as_posix()
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= SMALL_BYTES:
@@ -101,12 +110,12 @@ def take_file(job: Job, path: Path, known: Released | None = None, plan: Plan | 
             digest = job.pseudonyms.digest(data)
             if _is_there(job, known, digest):
                 return _kept(digest, known)
-            return _take(job, path, data, digest, file.fileno(), plan)
+            return _take(job, name, data, digest, file.fileno(), plan)
         digest = digest_of(job, path)
         if _is_there(job, known, digest):
             return _kept(digest, known)
         with mmap(file.fileno(), 0, access=ACCESS_READ) as mapped:
-            return _take(job, path, mapped, digest, file.fileno(), plan)
+            return _take(job, name, mapped, digest, file.fileno(), plan)
 
 
 def _is_there(job: Job, known: Released | None, digest: bytes) -> bool:
@@ -122,16 +131,14 @@ def _kept(digest: bytes, known: Released | None) -> Taken:
     return Taken(digest, known, is_kept=True, deferred=deferred)
 
 
-def _take(
-    job: Job, path: Path, data: bytes | mmap, digest: bytes, source_fd: int, plan: Plan | None
-) -> Taken:
+def _take(job: Job, name: str, data: bytes | mmap, digest: bytes, source_fd: int, plan: Plan | None) -> Taken:
     try:
         clean = clean_header(data, job.policy, job.pseudonyms, job.site)
         decision = plan or triage(clean, job.policy, job.rules)
         if isinstance(decision, Look):
             return Taken(digest, deferred=(clean.series_id, clean.instance_id))
         clean = seal(clean, decision, job.policy)
-        target = _target(job, path, clean)
+        target = _target(job, name, clean)
         size = write_object(data, clean, decision, aside_of(job.dst / target, digest), source_fd)
     except Refused as refusal:
         return Taken(digest, withheld=refusal.reason)
@@ -141,8 +148,8 @@ def _take(
     )
 
 
-def _target(job: Job, path: Path, clean: Clean) -> str:
+def _target(job: Job, name: str, clean: Clean) -> str:
     """Where the released file lies: each folder name of SRC under a keyed name, the file under its own id."""
-    folders = path.relative_to(job.src).parts[:-1]
-    names = [job.pseudonyms.identifier("folder", name).hex[:12] for name in folders]
+    folders = PurePosixPath(name).parts[:-1]
+    names = [job.pseudonyms.identifier("folder", folder).hex[:12] for folder in folders]
     return "/".join([*names, f"{clean.instance_id}.dcm"])

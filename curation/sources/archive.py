@@ -94,6 +94,14 @@ def _lay(stream: IO[bytes], target: Path, budget: int) -> int:
     return budget - written
 
 
+def sweep_orphans(root: Path) -> None:
+    """Removes what killed processes had laid out below `root`, in folders that end with -PID: raw files must not stay."""
+    for room in root.glob("*-*") if root.is_dir() else ():
+        pid = room.name.rpartition("-")[2]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            sweep(room)
+
+
 def sweep(spool: Path) -> None:
     """Removes what was laid out for one delivery."""
     shutil.rmtree(spool, ignore_errors=True)

@@ -1,6 +1,8 @@
 """Everything under a folder is an item with a kind or a reason: nothing is dropped, nothing breaks the walk."""
 
 import io
+import os
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from curation.source import Item
 from curation.sources import SOURCES
+from curation.sources.archive import sweep_orphans
 
 DICOM = b"\0" * 128 + b"DICM" + b"\x02\0\0\0UL\x04\0\0\0\0\0" + b"\0" * 64
 
@@ -139,3 +142,13 @@ def test_the_marker_of_a_complete_delivery_is_no_arrival(root: Path, tmp_path: P
     (root / ".complete").touch()
     (root / ".DS_Store").write_bytes(b"x" * 200)
     assert set(walk(root, tmp_path / "spool")) == {".DS_Store"}
+
+
+def test_what_a_killed_process_laid_out_is_swept_up_and_nobody_elses(tmp_path: Path) -> None:
+    done = subprocess.Popen(["true"])
+    done.wait()
+    orphan, mine, other = (tmp_path / f"d-{end}" for end in (done.pid, os.getpid(), "notes"))
+    for room in (orphan, mine, other):
+        (room / "000000").mkdir(parents=True)
+    sweep_orphans(tmp_path)
+    assert [room.exists() for room in (orphan, mine, other)] == [False, True, True]

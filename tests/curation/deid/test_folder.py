@@ -1,6 +1,8 @@
 """A folder into a folder: whole files under pseudonymous names, a log, and nothing that names anybody."""
 
 import os
+import shutil
+import zipfile
 from pathlib import Path
 from uuid import UUID
 
@@ -233,7 +235,7 @@ def test_progress_counts_files(source: Path, tmp_path: Path) -> None:
 
 
 def test_wrong_folders_are_wrong_configuration(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="is not a folder"):
+    with pytest.raises(ConfigurationError, match="is not a folder and no zip"):
         run(tmp_path / "nothing", tmp_path / "dst")
     with pytest.raises(ConfigurationError, match="lies in"):
         run(source, source / "out")
@@ -242,3 +244,48 @@ def test_wrong_folders_are_wrong_configuration(source: Path, tmp_path: Path) -> 
 def test_links_are_not_followed(source: Path, tmp_path: Path) -> None:
     (source / "link.dcm").symlink_to(source / "Smithson_John" / "ct" / "Smithson0.dcm")
     assert run(source, tmp_path / "dst")["read"] == 7
+
+
+def packed(source: Path, kind: str) -> Path:
+    return Path(shutil.make_archive(str(source.with_name("disc")), kind, source))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_an_archive_gives_what_its_folder_gives(kind: str, source: Path, tmp_path: Path) -> None:
+    of_folder, of_archive = (
+        run(src, tmp_path / name) for src, name in ((source, "a"), (packed(source, kind), "b"))
+    )
+    assert of_archive == of_folder and of_archive["released"] == 4
+    assert all_bytes(tmp_path / "b") == all_bytes(tmp_path / "a")
+
+
+def test_an_archive_in_a_folder_is_read_as_a_folder_and_laid_out_nowhere_afterwards(
+    source: Path, tmp_path: Path
+) -> None:
+    root, spool = tmp_path / "delivered", tmp_path / "spool"
+    root.mkdir()
+    packed(source, "zip").rename(root / "disc.zip")
+    found = deidentify_folder(root, tmp_path / "dst", policy(), pseudonyms(), SITE, spool=spool)
+    assert found["released"] == 4 and found["read"] == 7
+    assert not spool.exists()
+    assert b"mithson" not in all_bytes(tmp_path / "dst")
+    again = deidentify_folder(root, tmp_path / "dst", policy(), pseudonyms(), SITE, spool=spool)
+    assert again["kept"] == 4
+
+
+def test_a_cut_off_archive_is_withheld_whole_and_costs_no_other_file(source: Path, tmp_path: Path) -> None:
+    whole = packed(source, "zip").read_bytes()
+    (source / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    found = run(source, tmp_path / "dst")
+    assert found["released"] == 4 and found["withheld"]["truncated"] == 2
+    assert found["read"] == 8
+
+
+def test_a_member_that_climbs_out_is_written_inside(source: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "climbing.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(source / "Smithson_John" / "ct" / "Smithson0.dcm", "../../../../escaped/Smithson.dcm")
+    assert run(archive, tmp_path / "deep" / "dst")["released"] == 1
+    (released,) = (tmp_path / "deep").rglob("*.dcm")
+    assert released.is_relative_to(tmp_path / "deep" / "dst")
+    assert not list(tmp_path.rglob("escaped"))
