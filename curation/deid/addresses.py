@@ -100,11 +100,17 @@ def _before_post_codes(text: str) -> Iterator[Span]:
         yield Span(start, match.end(), "ADDRESS", CONTEXT)
 
 
+_YEAR = re.compile(r"(?:19|20)\d\d")
+
+
 def find_addresses(text: str, code: str) -> Iterator[Span]:
     """Spans of addresses."""
     months = calendar(code).months
     for pattern in _street_patterns(code):
         for match in pattern.finditer(text):
-            if not any(w in months for w in words_of(match["x"])[:2]):  # am Juli 2014
+            words = words_of(match["x"])
+            # am Juli 2014, im Frühjahr 2018
+            is_date = any(w in months for w in words[:2]) or (len(words) < 4 and _YEAR.fullmatch(words[-1]))
+            if not is_date:
                 yield Span(*match.span("x"), "ADDRESS", CONTEXT)
     yield from _before_post_codes(text)

@@ -16,8 +16,9 @@ from curation.deid.calendar_words import Calendar, calendar
 from curation.deid.lexicon import LANGUAGES
 
 _Y = r"(?P<year>(?:19|20)\d\d)"
-_END = r"(?![^\W\d_]|\d|[.,/-]\d(?!\d:\d\d))"
-_BEGIN = r"(?<![\w.,/-])"
+_END = r"(?![^\W\d_]|\d|[.,/]\d(?!\d:\d\d)|-\d(?!\d?[./]\d))"
+# a date may follow another: 03/05/2019-03/12/2019, 12./13.03.2021
+_BEGIN = r"(?:(?<![\w.,/-])|(?<=[./]\d{4}-)|(?<=[./]\d\d-)|(?<=\d\./))"
 _FORMS = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
@@ -26,13 +27,14 @@ _FORMS = tuple(
         rf"{_BEGIN}(?P<a>\d\d?)(?P<s1>[ ]?(?P<mark>[/-])[ ]?)(?P<b>\d\d?)[ ]?(?P=mark)[ ]?(?P<year>(?:19|20)\d\d|\d\d){_END}",
         rf"{_BEGIN}(?P<a>\d\d?)(?P<s1>\.[ ]?)(?P<b>\d\d?)(?P<s2>\.[ ]?)(?P<year>(?:19|20)\d\d|['’]?\d\d(?=[\s,;:)\].–/-]|$)){_END}",
         rf"{_BEGIN}(?P<m>0?[1-9]|1[0-2])(?P<s1>[/.-]){_Y}{_END}",
+        rf"(?<![\w.,/-]){_Y}(?P<s1>-)(?P<m>0[1-9]|1[0-2])(?![\w]|[.,/-]\d)",
         r"(?<![\w.,/-])(?P<a>\d\d?)[ ](?P<b>\d\d?)[ ](?P<year>(?:19|20)\d\d)(?![\w]|[.,/-]\d)",
     )
 )
 _DOTTED = 3
 # 12./13.03.2021, 3.-5.3.2021, 03/05-03/07/2021: what stands before a whole date and shares its year
 _BEFORE = re.compile(
-    r"(?<![\w.,/-])(?P<a>\d\d?)(?P<s1>[./-])(?:(?P<b>\d\d?)[./-]?)?(?P<s2>[ ]?(?:[-–—/+&]|(?i:bis|to|and|und|through|al|au|y|et)\b)[ ]?(?:(?i:zum|the)[ ])?)$"
+    r"(?<![\w.,/-])(?P<a>\d\d?)(?P<s1>[./-]|(?=[ ](?:au|al|bis|to)\b))(?:(?P<b>\d\d?)[./-]?)?(?P<s2>[ ]?(?:[-–—/+&]|(?i:bis|to|and|und|through|al|au|y|et)\b)[ ]?(?:(?i:zum|the)[ ])?)$"
 )
 _YEARLESS_SLASHED = re.compile(
     r"(?<![\w.,/-])(?P<a>\d\d?)(?P<s1>/|\.)(?P<b>\d\d?)(?P<dot>\.?)(?![\w/%]|[.,-]\d)"

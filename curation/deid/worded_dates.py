@@ -18,7 +18,7 @@ from curation.deid.spelling import fold
 _LETTERS = re.compile(r"[^\W\d_]+")
 _DAY_LEFT = re.compile(
     r"(?<![\w.,/])(?:(?P<d1>\d\d?)(?P<o1>st|nd|rd|th|er|ère|\.?º|ª|°|t?e[nrs]?(?=[ ])|\.)?(?P<to>[ ]?(?:[-–—/&]|to|and|und|bis|al|y|et|au|through)[ ]?(?:the[ ]|zum[ ]|el[ ]|le[ ])?))?"
-    r"(?P<d>\d\d?)(?P<o>st|nd|rd|th|er|ère|\.?º|ª|°|t?e[nrs]?(?=[ ])|\.)?(?P<s>[ ]?(?:day[ ])?(?:of[ ]|de[ ]|d['’])?[ ]?|[ ]?[-/.][ ]?)$"
+    r"(?P<d>\d\d?)(?P<o>st|nd|rd|th|er|ère|\.?º|ª|°|t?e[nrs]?(?=[ ])|\.)?(?P<s>[ ]?(?:day[ ])?(?:of[ ]|de[ ]|d['’])?[ ]?|[-/]|\.[ ]?)$"
 )
 _YEAR_LEFT = re.compile(r"(?<![\w.,/])(?P<year>(?:19|20)\d\d)(?P<s>[ ,/-]{1,3})$")
 _YEAR_RIGHT = re.compile(
@@ -41,12 +41,29 @@ _LONE_YEAR = re.compile(
 _SHORT_YEAR_OF_MONTH = re.compile(
     r"\.?(?P<s>[ ]?['’]|-)(?P<year>\d\d)(?![\w-]|[.,/:]\d|['’]|[ ]?(?:mm|cm|ml|mg|%|h\b))"
 )
+# May and June 2018
+_MONTH_LINK = re.compile(r"[ ]?(?:[-–/,&]|and\b|und\b|bis\b|to\b|y\b|al?\b|et\b|au\b|à\b)[ ]?", re.IGNORECASE)
 _DOTTED = re.compile(r"\.[ ]?\d")
 _PADDED = re.compile(r"(?<![\w.,/:-])0[1-9](?:\.|er)?[ -]?(?:de[ ]|of[ ])?(?P<m>[^\W\d_]{3,})")
 # Thursday, 7 November; ven. 01/08/2014; Mi, den 3.4.
 _TO_DATE = re.compile(r"\.?,?[ ]{0,2}(?:(?:the|der|den|dem|el|día|le|dated)[ ])?", re.IGNORECASE)
 _CUE = re.compile(
-    r"([^\W\d_]+)[.:]?[ ]{1,3}(?:the[ ]year[ ]|jahr[ ]|jahre[ ]|año[ ]|année[ ]|el[ ]|l['’])?$", re.IGNORECASE
+    r"([^\W\d_]+)[.:]?[ -]{1,3}(?:the[ ]year[ ]|jahr[ ]|jahre[ ]|año[ ]|année[ ]|el[ ]|l['’])?$",
+    re.IGNORECASE,
+)
+# 2014, 2016 and 2018
+_YEAR_LINK = re.compile(
+    r",?[ ]?(?:and|und|y|et|or|oder|o|ou|sowie|&)?[ ]?(?:in[ ]|im[ ]|en[ ])?", re.IGNORECASE
+)
+# what is done once and said with its year: appendectomy 2009, Mammographie 2017
+_DONE = re.compile(
+    r"(?:ectom(?:y|ie|ía|ia)|otom(?:y|ie|ía|ia)|ostom(?:y|ie|ía|ia)|plast(?:y|ie|ik|ia)|graph(?:y|ie)|grafía|gram|gramm|gramme|skopie|scop(?:y|ie|ia)|operation|cirugia|chirurgie|surgery|diagnose|erstdiagnose|diagnosed|bypass|cabg|implantation|transplant\w*|resektion|resection|resec+ion|radiatio|fraktur|fracture|fractura|replacement|ersatz)$"
+)
+_DONE_BEFORE = re.compile(
+    r"([^\W\d_]+)[,:]?[ ]{1,2}(?:(?:links|rechts|bds|left|right|bilateral|izquierda|derecha|gauche|droite)\.?,?[ ])?\(?$"
+)
+_STUDY_AFTER = re.compile(
+    r"[ ](?:CT|MRI?|PET|MRT|TC|RM|IRM|scans?|stud(?:y|ies)|exam(?:ination)?s?|radiographs?|mammograms?|films?|ultrasound|biopsy|surgery)\b"
 )
 _WORD_BEFORE = re.compile(r"([^\W\d_]+)[ ]{1,3}$")
 _ORDINAL = re.compile(
@@ -124,8 +141,12 @@ def find_worded(text: str, days: int, code: str, latest_year: int, numeric: Sequ
     for match, low in letters:
         if low in words.weekdays:
             whole += _weekday(text, match, words.weekdays[low], hand, starts)
+    last = -1
     for match in _LONE_YEAR.finditer(text):
-        whole += _lone_year(text, match, words, days, latest_year)
+        goes_on = last >= 0 and _YEAR_LINK.fullmatch(text, last, match.start()) is not None
+        found = list(_lone_year(text, match, words, days, latest_year, goes_on=goes_on))
+        last = match.end() if found else -1
+        whole += found
     return whole
 
 
@@ -163,6 +184,15 @@ def _around_month(text: str, match: re.Match[str], month: Word, hand: Hand) -> I
         yield _write(text, match, month, hand, right, after or before)
         return
     cue = _CUE.search(text, low, start)
+    link = _MONTH_LINK.match(text, end)
+    other = None if link is None else _LETTERS.match(text, link.end())
+    if (
+        other is not None
+        and fold(other.group()) in hand.words.months
+        and _YEAR_RIGHT.match(text, other.end())
+    ):
+        yield _write(text, match, month, hand, None, None)
+        return
     is_named = text[end : end + 1] not in "-'’" or end == len(text)
     is_named = (
         is_named and not month.is_short and (match.group()[0].isupper() or fold(match.group()) not in _MODAL)
@@ -268,16 +298,22 @@ def _weekday(
 
 
 def _lone_year(
-    text: str, match: re.Match[str], words: Calendar, days: int, latest_year: int
+    text: str, match: re.Match[str], words: Calendar, days: int, latest_year: int, *, goes_on: bool
 ) -> Iterator[Found]:
-    """A year after a word that makes it one: `since 2016`."""
+    """A year by what stands beside it: `since 2016`, `appendectomy 2009`, `(2012)`, `the 2016 CT`; or in a row of them."""
     low = max(match.start() - 30, 0)
     cue = _CUE.search(text, low, match.start())
     if cue is not None and fold(cue[1]) not in words.year_cues:
         cue = _WORD_BEFORE.search(text, low, match.start())  # `en el año 2004`, whatever stands before `año`
-    if int(match["year"]) > latest_year + 1 or cue is None:
+    if int(match["year"]) > latest_year + 1:
         return
-    if fold(cue[1]) not in words.year_cues and fold(cue[1]) not in words.months:
+    word = fold(cue[1]) if cue is not None else ""
+    is_beside = text[match.start() - 1 : match.start()] == "(" and text[match.end() : match.end() + 1] == ")"
+    before = _DONE_BEFORE.search(text, low, match.start())
+    is_beside = is_beside and before is not None and _DONE.search(fold(before[1])) is not None
+    is_beside = is_beside or _STUDY_AFTER.match(text, match.end()) is not None
+    is_cue = word in words.year_cues or word in words.months
+    if not (goes_on or is_cue or is_beside or (before is not None and _DONE.search(fold(before[1])))):
         return
     change = round(days / 365.25)
     new = [(*match.span("year"), str(int(match["year"]) + change))]

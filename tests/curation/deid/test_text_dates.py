@@ -168,6 +168,48 @@ def test_widths_follow_the_other_dates_of_the_text() -> None:
     assert found == " and ".join(f"{d.month}/{d.day}/{d.year}" for d in moved)
 
 
+RANGES = [
+    ("en", "Admitted %B %-d", " - %B %-d, %Y."),
+    ("en", "Treated %m/%d/%Y", "-%m/%d/%Y."),
+    ("de", "Stationär vom %d. %B", " bis %d. %B %Y."),
+    ("de", "Stationär am %d.%m.", "/%d.%m.%Y."),
+    ("es", "Ingreso entre el %d de %B", " y el %d de %B de %Y."),
+    ("fr", "Séjour du %d/%m/%Y", " au %d/%m/%Y."),
+]
+
+
+@pytest.mark.parametrize(("language", "first", "second"), RANGES)
+def test_both_ends_of_a_range_move(language: str, first: str, second: str) -> None:
+    begin, end = date(2019, 3, 25), date(2019, 3, 29)
+    moved = [d + timedelta(days=OFFSET) for d in (begin, end)]
+    found = cleaned(language, written(first, language, begin) + written(second, language, end))
+    assert found == written(first, language, moved[0]) + written(second, language, moved[1])
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "years"),
+    [
+        ("en", "MRI of {}, {} and {}.", 3),
+        ("en", "Hysterectomy ({}).", 1),
+        ("en", "Hip replacement, {}; the {} CT.", 2),
+        ("de", "Erstdiagnose {}, seit Weihnachten {}.", 2),
+        ("es", "TC {}, cirugía ({}).", 2),
+        ("fr", "PTH {}, opéré en {} et {}.", 3),
+    ],
+)
+def test_years_beside_what_was_done_move(language: str, text: str, years: int) -> None:
+    change = round(OFFSET / 365.25)
+    written_years = [2012 + 2 * n for n in range(years)]
+    assert cleaned(language, text.format(*written_years)) == text.format(*(y + change for y in written_years))
+
+
+@pytest.mark.parametrize(
+    "text", ["Fleischner 2017 criteria.", "TR 2000, TE 2010.", "WHO 2021 grade 2.", "T 2000 units."]
+)
+def test_other_numbers_are_no_years(text: str) -> None:
+    assert cleaned("en", text) == text
+
+
 AGES = [
     ("en", "97yo M fell.", "over 89 yo M fell."),
     ("en", "Age: 093Y.", "Age: over 89 Y."),
