@@ -367,6 +367,13 @@ class Catalog:
             [UUID(study_id)],
         )
 
+    def faces_of_study(self, study_id: str) -> int:
+        """On how many images of a study there may be a face that was not removed."""
+        (row,) = self.rows(
+            "SELECT count(*) AS n FROM instances WHERE study_id = ? AND may_show_face", [UUID(study_id)]
+        )
+        return int(row["n"])
+
     def cohorts_of_study(self, study_id: str) -> list[str]:
         """Ids of the frozen cohorts that hold a study."""
         files = [str(folder / "members.parquet") for folder in cohort_folders(self.lake)]

@@ -10,6 +10,7 @@ import pytest
 import ui
 from tests.ui import tiny
 from tests.ui.conftest import Draw
+from ui.catalog import Catalog
 from ui.components import deidentified
 
 VIEWS = Path(ui.__file__).with_name("views")
@@ -96,6 +97,17 @@ def test_a_study_tells_what_was_removed_shifted_replaced_and_blanked(draw: Draw)
     by_attribute = dict(zip(told["attribute"], told["effect"], strict=True))
     assert by_attribute == {"PatientName": "removed", "StudyDate": "shifted", "StudyInstanceUID": "replaced"}
     assert "1 region on 1 image (detected)" in texts(page)
+
+
+def test_a_study_whose_images_may_show_a_face_says_so_and_no_other_does(draw: Draw) -> None:
+    warned = texts(draw("study", study=str(tiny.uid("st-elsewhere", 3, "study"))))
+    assert "may show a face" in warned
+    assert "may show a face" not in texts(draw("study", study=STUDY))
+
+
+def test_faces_are_counted_by_image(catalog: Catalog) -> None:
+    assert catalog.faces_of_study(str(tiny.uid("st-elsewhere", 3, "study"))) == 6
+    assert catalog.faces_of_study(STUDY) == 0
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def _patient(
             rescale_slope=1.0, rescale_intercept=0.0, instance_number=at + 1, image_position=[0.0, 0.0, 5.0 * at],
             image_orientation=[1.0, 0, 0, 0, 1.0, 0], source_digest=digest, header=b"\0", bytes=9000, sop_class="1.2", transfer_syntax="1.2",
             pixel_spacing_row_mm=0.7, pixel_spacing_column_mm=0.7, frame_time_ms=50.0 if modality == "US" else None,
-            burned_in_regions=regions,
+            burned_in_regions=regions, may_show_face=modality == "CT" and n == 3 and at > 1,
         ))  # fmt: skip
         tables["deid_log"].append(row(
             records.DeidLog, **common, source_digest=digest, kind="instance", instance_id=instance_id,

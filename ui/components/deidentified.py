@@ -40,6 +40,18 @@ def _is_date(tag: str) -> bool:
         return False
 
 
+def face_badge(n_images: int) -> None:
+    """A warning where a study's images may hold a face; nothing where they do not."""
+    if n_images:
+        st.badge(
+            "may show a face",
+            icon=":material/face:",
+            color="orange",
+            help=f"{formats.plural(n_images, 'image')} of a head whose face was not removed: a surface drawn from them may be "
+            "recognised. A profile with clean_recognizable_visual_features removes it.",
+        )
+
+
 def show(actions: pd.DataFrame, regions: pd.DataFrame, policies: list[str], keys: list[str]) -> None:
     """The account of one study, from `Catalog.actions_of_study` and `Catalog.regions_of_study`."""
     with st.expander("What de-identification did", icon=":material/shield_person:"):

@@ -28,6 +28,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     st.badge(study["manufacturer"] or "manufacturer unknown", color="gray")
     st.badge(formats.plural(study["n_series"], "series", "series"), color="gray")
     st.badge(formats.plural(study["n_instances"], "image"), color="gray")
+    deidentified.face_badge(catalog.faces_of_study(study_id))
     for finding in study["findings"] or []:
         st.badge(formats.words(finding), color="orange", icon=":material/radio_button_checked:")
     st.page_link(
