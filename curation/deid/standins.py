@@ -108,10 +108,16 @@ class StandIns:
             )
         out, pos = [], 0
         for word in words:
-            out += [found[pos : word.start()], self._name_word(word.group(), found, word.start())]
+            out += [
+                self._between(found[pos : word.start()]),
+                self._name_word(word.group(), found, word.start()),
+            ]
             pos = word.end()
-        rest = found[pos:]
-        return "".join([*out, rest if not any(c.isdigit() for c in rest) else self._number(rest, "ID")])
+        return "".join([*out, self._between(found[pos:])])
+
+    def _between(self, gap: str) -> str:
+        """What stands between the words of a name; a house number that became part of it is another number."""
+        return self._number(gap, "ID") if any(c.isdigit() for c in gap) else gap
 
     def _name_word(self, word: str, whole: str, position: int) -> str:
         low = fold(word)
@@ -189,7 +195,7 @@ class StandIns:
             is_linked = len(low) < _WORD_LETTERS or (is_linked and len(low) == _WORD_LETTERS)
         else:
             is_linked = is_linked or known.kind(low) <= Kind.COMMON
-        if (word.islower() and is_linked) or low in known.nouns or (low in known.generic - known.joiners):
+        if (word.islower() and is_linked) or low in _institution_nouns():
             return word
         ending = next((e for e in _ENDINGS if low.endswith(e) and len(low) > len(e)), "")
         chosen = self._pick("streets" if category == "ADDRESS" else "towns", low)

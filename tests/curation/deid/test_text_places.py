@@ -95,3 +95,10 @@ def test_a_stand_in_of_a_street_keeps_no_word_of_its_name() -> None:
     )
     assert "calle" in stand_in and "del" in stand_in
     assert not set(stand_in.split()) & {"portero", "cura", "94"}
+
+
+def test_a_number_inside_a_name_is_replaced() -> None:
+    stand_in = StandIns(pseudonyms(), PATIENT, lexicon("es"), {}, frozenset()).of(
+        "NAME", "Carrión López 993 02080 Albacete"
+    )
+    assert "993" not in stand_in and "02080" not in stand_in
