@@ -36,6 +36,8 @@ from curation.settings import Settings, load_key
 
 Progress = Callable[[str, int, int], None]
 _ROWS = 48
+_PEOPLE = 256
+"""Patients a worker remembers: making the patterns for one takes as long as looking at a dozen objects."""
 _TEXT_COLUMNS = (
     "modality", "sex", "body_part", "view", "laterality", "manufacturer", "model", "station_software",
     "series_description", "protocol_name", "kernel", "photometric", "burned_in",
@@ -86,8 +88,8 @@ class _Worker:
     def person(self, patient: bytes, known: Mapping[bytes, Known]) -> Person:
         found = self.people.get(patient)
         if found is None:
-            if len(self.people) > 64:
-                self.people.clear()
+            if len(self.people) >= _PEOPLE:
+                self.people.pop(next(iter(self.people)))
             offset = self.pseudonyms.offset_days(UUID(bytes=patient))
             found = self.people[patient] = Person(known.get(patient, Known()), offset, self.received)
         return found
