@@ -63,7 +63,7 @@ def _street_forms(book: Mapping[str, Any]) -> Iterator[str]:
         yield rf"(?P<x>\b(?:[Bb]ât(?:iment|\.)?|[Ee]sc(?:alier|\.)|[Aa]pp(?:artement|t|t\.|\.)|[ÉEée]tage|[Rr]ésidence)[ ]\w{{1,12}},[ ](?:(?:[Bb]ât(?:iment|\.)?|[Ee]sc(?:alier|\.)|[Aa]pp(?:artement|t|t\.|\.)|[Éée]tage)[ ]\w{{1,4}},?[ ])?(?=\d|{_CAP}))"
         yield rf"(?P<x>\b{_CAP}(?:[ -](?:les|des|du|de|la)?[ ]?{_CAP}){{0,3}}(?:,[ ](?:[Bb]ât|[Ee]sc|[Aa]pp)\w*\.?[ ]\w{{1,4}}){{1,3}}(?:,[ ]\d{{5}}[ ]{_CAP})?)"
         yield rf"(?P<x>\b\d{{1,4}}(?:[ ]?(?i:bis|ter|quater))?,?[ ]+(?i:{before})[ ]+(?:(?:de|du|des|la|le|les|l['’]|d['’]|et|aux?|en|sur|Saint|Sainte|St|Ste|\d{{1,2}})[ -]?){{0,4}}{_CAP}(?:[ -](?:(?:de|du|des|la|le|les|sous|sur|et|l['’]|d['’])[ -]?){{0,2}}{_CAP}){{0,4}}(?:,?[ ]+\d{{5}}(?:[ ]+{_CAP}(?:[ -](?:(?:sur|sous|en|le|la|les|de|du)[ -])?{_CAP}){{0,3}})?)?)"
-        yield rf"(?P<x>\b(?i:rue|avenue|boulevard|place|chemin|impasse|allée|quai|route)[ ]+(?:(?:de|du|des|la|le|les|l['’]|d['’])[ ]?){{0,3}}{_CAP}(?:[ -]{_CAP}){{0,3}})"
+        yield rf"(?P<x>\b(?i:rue|avenue|boulevard|place|chemin|impasse|allée|quai|route)[ ]+(?:(?:de|du|des|la|le|les|l['’]|d['’])[ ]?){{0,3}}{_CAP}(?:[ -]{_CAP}){{0,3}}(?:[ ]\d{{1,3}}[a-z]?(?!\w|[.,]\d|[ ]?(?:mm|cm|ml))(?:,[ ](?:CH-|L-|B-)?\d{{4}}[ ]{_CAP}(?:[ -]{_CAP})?)?)?)"
 
 
 # a post code: before a town, or behind a house number

@@ -70,6 +70,9 @@ def _before_head(tokens: Sequence[Token], lexicon: Lexicon, first: int, after: i
         start > 0 and first - start < MAX_WORDS and _follows(tokens, start) and "\n" not in tokens[start].gap
     ):
         word = tokens[start - 1]
+        if word.text == "s" and word.gap in ("'", "’") and start > 1:
+            start -= 1  # Queen's
+            continue
         if word.text[0].isupper() and word.low not in lexicon.not_names | lexicon.verbs:
             has_proper = has_proper or _is_proper(word, lexicon)
         elif not (word.low in lexicon.joiners and start > 1 and tokens[start - 2].text[0].isupper()):

@@ -215,6 +215,7 @@ AGES = [
     ("en", "Age: 093Y.", "Age: over 89 Y."),
     ("en", "A woman in her nineties.", "A woman in her over 89."),
     ("en", "A man in his mid-90s.", "A man in his mid-over 89."),
+    ("en", "The patient is 92, alert.", "The patient is over 89, alert."),
     ("en", "He just turned 95.", "He just turned over 89."),
     ("en", "Female, 92, with a fall.", "Female, over 89, with a fall."),
     ("en", "A one-hundred-and-two year old man.", "A over 89 year old man."),

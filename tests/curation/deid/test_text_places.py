@@ -12,6 +12,8 @@ PLACES = [
     ("en", "Insurance: «Blue Cross Blue Shield».", "INSTITUTION"),
     ("en", "Transferred from «UCSF».", "INSTITUTION"),
     ("en", "Resident of «Maple Grove Retirement Community».", "INSTITUTION PLACE"),
+    ("en", "Seen at «Queen's Medical Centre».", "INSTITUTION"),
+    ("fr", "Domicile : «Chemin des Vignes 12, 1020 Renens».", "ADDRESS"),
     ("en", "Works at «Brightwater Logistics».", "INSTITUTION"),
     ("en", "He lives alone in «New Haven».", "PLACE"),
     ("en", "CT was seen in «Tacoma» last year.", "PLACE NAME"),
