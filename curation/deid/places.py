@@ -75,7 +75,7 @@ def _before_head(tokens: Sequence[Token], lexicon: Lexicon, first: int, after: i
             continue
         if word.text[0].isupper() and word.low not in lexicon.not_names | lexicon.verbs:
             has_proper = has_proper or _is_proper(word, lexicon)
-        elif not (word.low in lexicon.joiners and start > 1 and tokens[start - 2].text[0].isupper()):
+        elif not (word.low in lexicon.joiners and start > 1 and _leads_to(tokens[start - 2], word, lexicon)):
             break
         if word.low in lexicon.titles and word.low not in ("st", "dr"):
             break
@@ -85,6 +85,12 @@ def _before_head(tokens: Sequence[Token], lexicon: Lexicon, first: int, after: i
     end = _extend(tokens, lexicon, after)
     if (has_proper and start < first) or end > after:
         yield Span(tokens[start].start, tokens[end - 1].end, "INSTITUTION", CONTEXT)
+
+
+def _leads_to(word: Token, joiner: Token, lexicon: Lexicon) -> bool:
+    """Whether the word before `of` is of the name too: University of Westmarch Hospital, not Images of Mercy Hospital."""
+    is_part = word.low in lexicon.nouns or lexicon.kind(word.low) > Kind.COMMON
+    return word.text[0].isupper() and is_part and joiner.low != "at"
 
 
 def _extend(tokens: Sequence[Token], lexicon: Lexicon, after: int) -> int:
