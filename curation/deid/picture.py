@@ -28,6 +28,8 @@ def pictures(values: NDArray[Any], header: Dataset, is_native: bool) -> list[Pic
     pixels, in which faint letters do; one where the two are alike. `is_native`: colour differences are still
     in the stored values (decoders of compressed frames give RGB).
     """
+    if not values.size:
+        raise Refused("malformed")
     photometric = str(header.get("PhotometricInterpretation", ""))
     if photometric == "PALETTE COLOR" and all(keyword in header for keyword in _PALETTE):
         try:
@@ -58,7 +60,8 @@ def _ranges(plane: NDArray[Any]) -> list[Picture]:
     if plane.dtype == np.bool_:
         return [plane.astype(np.uint8) * 255]
     if plane.dtype.kind == "f":
-        plane = np.nan_to_num(plane, nan=0.0, posinf=0.0, neginf=0.0)
+        # the widest range whose span is still a number of 32 bits
+        plane = np.clip(np.nan_to_num(plane, nan=0.0, posinf=0.0, neginf=0.0), -1e38, 1e38)
     least, most = float(plane.min()), float(plane.max())
     # of one pixel in 16: percentiles of a mammogram would else take as long as the detector
     low, high = (float(v) for v in np.percentile(plane[::4, ::4], (0.5, 99.5)))
@@ -70,5 +73,5 @@ def _ranges(plane: NDArray[Any]) -> list[Picture]:
 
 
 def _scaled(plane: NDArray[Any], low: float, high: float) -> Picture:
-    span = max(high - low, 1e-12)
+    span = max(high - low, 1e-30)
     return np.asarray(np.clip((plane.astype(np.float32) - low) * (255 / span), 0, 255), np.uint8)
