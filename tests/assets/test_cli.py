@@ -228,6 +228,16 @@ def test_a_site_that_was_added_is_known(tmp_path: Path, capsys: pytest.CaptureFi
     assert "st-mary" in {site["name"] for site in facts["sites"]}  # type: ignore[attr-defined]
 
 
+def test_a_site_takes_over_its_ctp_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home, script = ["--home", str(tmp_path / "home")], tmp_path / "pixels.script"
+    script.write_text('{ Modality.equals("US") } (0,0,640,40)\n{ PatientName.contains("X") } (0,0,9,9)\n')
+    ask(capsys, "sites", "add", "st-mary", *home)
+    code, facts = ask(capsys, "sites", "import-regions", "st-mary", str(script), *home)
+    assert code == 0 and facts["rules"] == 1 and len(facts["left_out"]) == 1  # type: ignore[arg-type]
+    _, known = ask(capsys, "sites", *home)
+    assert {s["name"]: s["burned_in"] for s in known["sites"]}["st-mary"] == 1  # type: ignore[attr-defined]
+
+
 def test_the_generator_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, facts = ask(
         capsys, "synth", str(tmp_path / "s"), "--sites", "1", "--patients", "1", "--profile", "tiny"
