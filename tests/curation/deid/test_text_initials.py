@@ -19,13 +19,19 @@ GONE = [
     ("La paciente G.L. refiere dolor. Se realiza TC de tórax sin contraste. Firmado: MRL", "MRL"),
     ("Mme L. présente une douleur du genou. Lu par ABC. Pas de fracture sur les clichés.", "ABC"),
     ("Technologist initials: kb. The patient tolerated the procedure well.", "kb"),
-    ("The lungs are clear and the heart is normal.\nRT", "\nRT"),
+    ("The lungs are clear and the heart is normal.\nRGT", "\nRGT"),
+    ("The lungs are clear and the heart is normal.\nJAS 12/03/2024 10:22\nEnd of report", "JAS"),
+    ("The lungs are clear and the heart is normal. /js", "/js"),
+    ("The lungs are clear and the heart is normal. Seen by KLB.", "KLB"),
+    ("Der Befund wurde besprochen. Die Lunge ist frei, durch HKW.", "HKW"),
+    ("Discussed with the ward and J.S at noon. The lungs are clear.", "J.S"),
 ]
 
 STAYS = [
     "No acute disease of the chest. PA/LAT views were obtained with a CT/MR correlation.",
     "The patient CT scan shows a pulmonary embolism (PE). Given 5 mg I.V. by the U.S. protocol.",
     "FINDINGS: The study is normal.\nPA/LAT",
+    "VIEWS:\nAP\nLAT\nThe nodule is seen by CT, and followed per ACR. It is found by MRI and by US.",
     "Enhancement of 12 HU/mm and 300 IU/ml was seen at the time of the study.",
     "Reviewed with MRI of the same day. Performed by CT and by US. D.D. metastasis of the lung.",
     "Die Patientin ist im MRT ruhig gelegen. Z.n. Operation, V.a. Metastase der Lunge, i.v. Gabe.",
