@@ -64,8 +64,6 @@ def to_dicom(picture: Frame, number: int, path: Path) -> None:
     if picture.kind == "sc":
         ds.ConversionType = "WSD"
     ds.PatientID, ds.InstanceNumber, ds.ManufacturerModelName = f"B{number:06}", number, f"M{number}"
-    if picture.kind == "sc":
-        ds.ConversionType = "WSD"
     values = picture.values
     ds.Rows, ds.Columns = values.shape[:2]
     ds.SamplesPerPixel, ds.PhotometricInterpretation = (3 if values.ndim == 3 else 1), picture.photometric
