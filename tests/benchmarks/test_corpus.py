@@ -11,12 +11,16 @@ from pydicom.dataset import Dataset
 from benchmarks.deid.bench_corpus import judge
 from benchmarks.deid.corpus.answer_key import ACTIONS, Check, File, Planted, read_rows
 from benchmarks.deid.corpus.canary import YEARS, Mint
-from benchmarks.deid.corpus.generate import BUILDERS, write_corpus
+from benchmarks.deid.corpus.common import start
+from benchmarks.deid.corpus.generate import BUILDERS, CLASSES, write_corpus
+from benchmarks.deid.corpus.people import SITES, make_patient
+from benchmarks.deid.corpus.planting import wrong_vr
 from benchmarks.deid.leak_search import LeakSearch, forms
 from benchmarks.deid.mutations import MUTATIONS, elements, mutate
 from benchmarks.deid.score import Pair, Scorer
 from benchmarks.deid.systems import copy_only, delete_everything
 from curation.deid.pseudonyms import OFFSET_DAYS_MAX, OFFSET_DAYS_MIN
+from curation.synth.encoding import EXPLICIT
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +98,25 @@ def test_forms_are_found_and_a_cut_head_does_not_hide():
     for _, raw, _ in forms("Bralvornquil"):
         assert search.in_bytes(b"...." + raw + b"....")
     assert search.in_bytes(b"ralvornquil") == {}
+
+
+def test_names_of_two_letters_never_run_out():
+    mint = Mint("dev", 1)
+    names = [mint.script_name("田中", "田中").text for _ in range(60)]
+    assert len(set(names)) == 60
+
+
+def test_a_name_is_planted_in_numbers_and_unknowns_as_it_is():
+    site = SITES["dev"][0]
+    mint = Mint("dev", 1)
+    patient = make_patient(mint, site, 1)
+    draft = start(mint, site, patient, patient.studies[0], "CT", EXPLICIT, *CLASSES["CT"])
+    for keyword, vr in (("TableHeight", "UN"), ("KVP", "DS"), ("EchoNumbers", "IS")):
+        wrong_vr(keyword, vr, "name")(draft, mint)
+    data = draft.to_bytes()
+    for _, _, canary, _, _ in draft.planted[-3:]:
+        assert canary.text.encode() in data
+    assert b"\x18\x00\x30\x11UN" in data
 
 
 # ------------------------------------------------------------------ the scorer, check by check

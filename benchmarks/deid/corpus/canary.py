@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import count
 
 YEARS = (1931, 1942, 1953, 1964, 1975, 1986, 1997, 2008, 2019)
 """Years of planted dates, eleven apart: moved back by one to ten years, a date never lands on another planted one."""
@@ -89,9 +90,12 @@ class Mint:
     def script_name(self, family: str, given: str) -> Canary:
         """A name in another script, made unique by a number of signs drawn from its own letters."""
         letters = [sign for sign in dict.fromkeys(family + given) if sign.isalpha()]
+        tries = count()
 
         def make() -> str:
-            return family + "".join(self.random.choices(letters, k=3 if ord(family[0]) > 0x2E80 else 7))
+            # a name of few letters has few neighbours: the tail grows when they are taken
+            n = (3 if ord(family[0]) > 0x2E80 else 7) + next(tries) // 20
+            return family + "".join(self.random.choices(letters, k=n))
 
         one, two = self._new(make), self._new(make)
         return Canary(f"{one}^{two}", "name", (one, two))

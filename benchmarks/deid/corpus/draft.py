@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.tag import BaseTag, Tag
@@ -95,7 +96,7 @@ class Draft:
             if vr is None:
                 setattr(target, str(tag), value)
             else:
-                target.add_new(number, vr, value)
+                target.add(_as_is(number, vr, value))
         path = path_of(self.ds, steps, number)
         self.forget(path)
         self.note(path, place, canary, retained=retained)
@@ -151,6 +152,14 @@ class Draft:
         self.ds.PixelData = encapsulate([s + b"\0" * (len(s) % 2) for s in streams])
         self.ds["PixelData"].VR = "OB"
         self.ds["PixelData"].is_undefined_length = True
+
+
+def _as_is(number: BaseTag, vr: str, value: object) -> DataElement:
+    """The element with this VR even where that is wrong: pydicom puts its own in place of UN, and refuses a name as a number."""
+    plain = {"DS": "LO", "IS": "LO", "UN": "OB"}.get(vr, vr) if isinstance(value, (str, bytes)) else vr
+    element = DataElement(number, plain, value)
+    element.VR = vr
+    return element
 
 
 def private_block(ds: Dataset, group: int, creator: str) -> int:
