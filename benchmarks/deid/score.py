@@ -34,6 +34,9 @@ _STEP = re.compile(r'<\((\w{4}),(?:"([^"]*)",)?(\w{2,4})\)>(?:\[<(\d{4})>\])?')
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _STOP = {"the", "of", "and", "in", "a", "with", "to", "for", "mr", "mrs", "dr"}
 CONTENT_SEQUENCE = 0x0040A730
+KEEPING = {"tag_retained", "text_notnull", "text_retained", "date_interval", "reference_kept", "patid_consistent", "pixels_retained"}  # fmt: skip
+"""Actions that an object without any content fails; all others it passes."""
+
 VISIBLE = 0.3
 """A released box whose values correlate more than this with the letters that were written there can be read."""
 
@@ -269,8 +272,10 @@ def _is_readable(before: NDArray[np.generic], after: NDArray[np.generic], box: t
 
 
 def summary(verdicts: list[Verdict], pairs: Mapping[str, Pair]) -> dict[str, object]:
-    """Score, direct identifiers, by action, by kind of object; withheld counted three ways."""
-    direct = [v for v in verdicts if v.check.is_direct]
+    """Score, direct identifiers, by action, by kind of object; withheld counted three ways.
+
+    A valid file that is withheld fails all of its checks; one that bends the standard is left out, and counted apart.
+    """
     wanted = _published()
     published = [
         (word, v)
@@ -279,25 +284,28 @@ def summary(verdicts: list[Verdict], pairs: Mapping[str, Pair]) -> dict[str, obj
     ]
     withheld = [p.file for p in pairs.values() if p.after is None]
     n_valid = sum(p.file.is_valid and not p.file.may_withhold for p in pairs.values())
+    fair = [v for v in verdicts if v.found != "withheld" or pairs[v.check.file].file.is_valid]
+    released = [v for v in verdicts if v.found != "withheld"]
     return {
-        "checks": len(verdicts),
-        "passed": sum(v.passed for v in verdicts),
-        "score": _share(verdicts),
-        "score_of_released": _share([v for v in verdicts if v.found != "withheld"]),
-        "direct_identifiers": _share(direct),
-        "direct_identifiers_of_released": _share([v for v in direct if v.found != "withheld"]),
-        "kept_for_science_of_released": _share(
-            [v for v in verdicts if v.check.place == "science" and v.found != "withheld"]
-        ),
-        "intervals_of_released": _share(
-            [v for v in verdicts if v.check.action == "date_interval" and v.found != "withheld"]
-        ),
-        "pixels_retained_of_released": _share(
-            [v for v in verdicts if v.check.action == "pixels_retained" and v.found != "withheld"]
-        ),
+        "checks": len(fair),
+        "passed": sum(v.passed for v in fair),
+        "score": _share(fair),
+        "score_of_released": _share(released),
+        "score_with_bent_withheld_as_failed": _share(verdicts),
+        "direct_identifiers": _share([v for v in fair if v.check.is_direct]),
+        "direct_identifiers_of_released": _share([v for v in released if v.check.is_direct]),
+        "direct_checks_of_released": sum(v.check.is_direct for v in released),
+        "had_to_go_of_released": _share([v for v in released if v.check.action not in KEEPING]),
+        "had_to_stay_of_released": _share([v for v in released if v.check.action in KEEPING]),
+        "kept_for_science_of_released": _share([v for v in released if v.check.place == "science"]),
+        "intervals_of_released": _share([v for v in released if v.check.action == "date_interval"]),
+        "pixels_retained_of_released": _share([v for v in released if v.check.action == "pixels_retained"]),
+        "pixels_hidden_of_released": _share([v for v in released if v.check.action == "pixels_hidden"]),
         "published_list": {
             "attributes": len(wanted),
             "met": len({word for word, _ in published}),
+            "not_met": sorted(wanted - {word for word, _ in published}),
+            "checks_of_released": sum(v.found != "withheld" for _, v in published),
             "kept_of_released": _share([v for _, v in published if v.found != "withheld"]),
             "not_kept": sorted({word for word, v in published if not v.passed and v.found != "withheld"}),
         },
@@ -306,12 +314,13 @@ def summary(verdicts: list[Verdict], pairs: Mapping[str, Pair]) -> dict[str, obj
             "valid": sum(f.is_valid and not f.may_withhold for f in withheld),
             "of_valid": n_valid,
             "bent": sum(not f.is_valid and not f.may_withhold for f in withheld),
+            "of_bent": sum(not p.file.is_valid and not p.file.may_withhold for p in pairs.values()),
             "class_never_released": sum(f.may_withhold for f in withheld),
         },
-        "by_action": _by(verdicts, lambda v: v.check.action),
-        "by_place": _by(verdicts, lambda v: v.check.place),
-        "by_kind": _by(verdicts, lambda v: pairs[v.check.file].file.kind),
-        "by_syntax": _by(verdicts, lambda v: pairs[v.check.file].file.syntax),
+        "by_action": _by(fair, lambda v: v.check.action),
+        "by_place": _by(fair, lambda v: v.check.place),
+        "by_kind": _by(fair, lambda v: pairs[v.check.file].file.kind),
+        "by_syntax": _by(fair, lambda v: pairs[v.check.file].file.syntax),
     }
 
 

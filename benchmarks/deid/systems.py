@@ -33,6 +33,8 @@ class Release:
     regions: dict[str, list[Box]] = field(default_factory=dict)
     seconds: float = 0.0
     note: str = ""
+    besides: bytes = b""
+    """What was written beside the files: names, logs."""
 
 
 def rwid(profile: str) -> Callable[[Path, list[File], Path], Release]:
@@ -50,7 +52,10 @@ def rwid(profile: str) -> Callable[[Path, list[File], Path], Release]:
             deidentify_folder(src, dst, policy, pseudonyms, site)
             release.seconds += time.perf_counter() - begin
             sources = {pseudonyms.digest(path.read_bytes()): f"{site}/{path.name}" for path in src.iterdir()}
-            for row in pq.read_table(dst / "deid_log.parquet").to_pylist():
+            rows = pq.read_table(dst / "deid_log.parquet").to_pylist()
+            names = [str(path.relative_to(dst)) for path in sorted(dst.rglob("*"))]
+            release.besides += "\n".join([*names, *map(repr, rows)]).encode()
+            for row in rows:
                 name = sources[row["source_digest"]]
                 if row["withheld"]:
                     release.withheld[name] = row["withheld"]

@@ -107,7 +107,11 @@ def _table_fault(tag: int, vr: str, raw: bytes, keyword: str, claims: Claims) ->
     if any(set("KCDU") & set(action) for action in claimed) or "U" in row["basic"] or "K" in row["basic"]:
         return ""
     if "D" in row["basic"]:
-        return "" if vr in ("SQ", "UI") or _DUMMY.fullmatch(raw.strip(b" \0")) else "no dummy, as the table wants"
+        return (
+            ""
+            if vr in ("SQ", "UI") or _DUMMY.fullmatch(raw.strip(b" \0"))
+            else "no dummy, as the table wants"
+        )
     return "the table removes it" if "X" in row["basic"] else "the table empties it"
 
 

@@ -36,7 +36,12 @@ def said(text: str, language: str = "en") -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("text", "assertion"),
-    [("No nodule.", "absent"), ("Kein Erguss.", "absent"), ("Nodule.", "present"), ("Sin derrame.", "absent")],
+    [
+        ("No nodule.", "absent"),
+        ("Kein Erguss.", "absent"),
+        ("Nodule.", "present"),
+        ("Sin derrame.", "absent"),
+    ],
 )
 def test_a_text_too_short_to_show_its_language_is_read_in_all(text: str, assertion: str) -> None:
     assert set(said(text, "und").values()) == {assertion}
