@@ -1,7 +1,7 @@
 """The MIDI-B-style score and the planted identities, on the generated corpus: rwid, controls that must fail, and peers.
 
 Run: python -m benchmarks.deid.bench_corpus [--side dev|test] [--seed 1] [--patients 5] [--peers] [--failures FILE]
-Writes benchmarks/results/deid_corpus_SIDE.json and .md. `--failures` writes each failed check and leak, for the development
+Writes benchmarks/results/deid_corpus_SIDE.json, and from both sides the page deid_corpus.md. `--failures` writes each failed check and leak, for the development
 side alone: what the test side finds is published as figures and as nothing else.
 """
 
@@ -18,7 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.deid.corpus.answer_key import Check, File, Planted, read_rows
-from benchmarks.deid.corpus.generate import write_corpus
+from benchmarks.deid.corpus.draft import DIRECT, LOSSY
+from benchmarks.deid.corpus.generate import NATIVE, write_corpus
+from benchmarks.deid.corpus_page import write_page
 from benchmarks.deid.leak_search import LeakSearch
 from benchmarks.deid.score import Pair, Scorer, Verdict, read, summary
 from benchmarks.deid.systems import CONTROLS, Release, rwid
@@ -55,8 +57,13 @@ def judge(corpus: Path, release: Release) -> tuple[dict[str, object], list[Verdi
                 {"file": file, "kind": pairs[file].file.kind, "syntax": pairs[file].file.syntax, "form": form,
                  "place": own.place, "path": own.path, "of": own.kind, "piece": piece}
             )  # fmt: skip
+    for piece, form in search.in_bytes(release.besides).items():
+        of = search.planted[piece]
+        leaks.append({"file": "names and log", "kind": "", "syntax": "", "form": form, "place": of.place, "path": "", "of": of.kind, "piece": piece})  # fmt: skip
     figures = summary(verdicts, pairs)
     figures["planted"] = len(search.planted)
+    figures["planted_in_released"] = len({piece for (file, piece) in mine if file in release.paths})
+    figures["leaked_direct"] = len({leak["piece"] for leak in leaks if leak["of"] in DIRECT})
     figures["leaked"] = len({leak["piece"] for leak in leaks})
     figures["leaked_by_kind_of_value"] = dict(Counter({leak["piece"]: leak["of"] for leak in leaks}.values()))
     figures["leaked_by_place"] = dict(Counter({leak["piece"]: leak["place"] for leak in leaks}.values()))
@@ -151,14 +158,18 @@ def main() -> None:
             if arguments.failures and system == "rwid research":
                 write_failures(arguments.failures, verdicts, leaks, {f.file: f for f in files}, release)
         if not arguments.no_result:
-            write_result(arguments, files, book)
+            write_result(arguments, corpus, files, book)
 
 
 def write_result(
-    arguments: argparse.Namespace, files: list[File], book: dict[str, dict[str, object]]
+    arguments: argparse.Namespace,
+    corpus: Path,
+    files: list[File],
+    book: dict[str, dict[str, object]],
+    results: Path = RESULTS,
 ) -> None:
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
     result = {
         "what": "synthetic corpus with an answer key: MIDI-B-style checks in percent, planted identities found in released files",
@@ -173,35 +184,36 @@ def write_result(
             "syntaxes": sorted({f.syntax for f in files}),
             "patients": len({(f.site, f.patient) for f in files}),
             "sites": len({f.site for f in files}),
+            "valid": sum(f.is_valid and not f.may_withhold for f in files),
+            "bent": sum(not f.is_valid and not f.may_withhold for f in files),
+            "class_never_released": sum(f.may_withhold for f in files),
         },
+        "planted": planted_over(read_rows(corpus / "planted.parquet", Planted), files),
         "systems": book,
     }  # fmt: skip
-    path = RESULTS / f"deid_corpus_{arguments.side}.json"
+    path = results / f"deid_corpus_{arguments.side}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(table(result), encoding="utf-8")
+    write_page(results)
 
 
-def table(result: dict) -> str:
-    """The figures as a page."""
-    rows = [
-        f"# De-identification on the generated corpus, {result['corpus']['side']} side",
-        "",
-        f"Synthetic: {result['corpus']['files']} files of {result['corpus']['kinds']} kinds in {len(result['corpus']['syntaxes'])} transfer "
-        f"syntaxes, {result['corpus']['patients']} patients at {result['corpus']['sites']} sites. `{result['command']}`, commit "
-        f"{result['commit']}, load {result['load'][0]:.1f}. Scores in percent of the key's checks; a withheld file fails all of its checks, unless "
-        "its class is never released. `leaked`: distinct planted values, or parts of names, found in any released file in any coding.",
-        "",
-        "| system | checks | score | of what was released | direct identifiers, of released | kept for science / intervals / pixels | planted | leaked | withheld: valid / bent / class | ms a file |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, f in result["systems"].items():
-        w = f["withheld"]
-        rows.append(
-            f"| {name} | {f['checks']} | {f['score']} | {f['score_of_released']} | {f['direct_identifiers_of_released']} | {f['kept_for_science_of_released']} / {f['intervals_of_released']} / {f['pixels_retained_of_released']} "
-            f"| {f['planted']} | {f['leaked']} | {w['valid']} of {w['of_valid']} / {w['bent']} / {w['class_never_released']} | {f['ms_per_file'] or ''} |"
-        )
-    notes = [f"* {name}: {f['note']}" for name, f in result["systems"].items() if f["note"]]
-    return "\n".join([*rows, "", *notes, ""]).rstrip("\n") + "\n"
+def planted_over(planted: list[Planted], files: list[File]) -> dict[str, object]:
+    """Where the planted values lie: kinds of objects, families of transfer syntaxes, kinds of places."""
+    of = {file.file: file for file in files}
+    return {
+        "values": len({p.text for p in planted}),
+        "pieces": len({piece for p in planted for piece in p.pieces}),
+        "by_kind_of_object": dict(sorted(Counter(of[p.file].kind for p in planted).items())),
+        "by_family_of_syntax": dict(sorted(Counter(family(of[p.file].syntax) for p in planted).items())),
+        "by_place": dict(sorted(Counter(p.place for p in planted).items())),
+        "by_kind_of_value": dict(sorted(Counter(p.kind for p in planted).items())),
+    }
+
+
+def family(syntax: str) -> str:
+    """Which family a transfer syntax belongs to."""
+    if syntax in NATIVE:
+        return "deflated" if syntax.endswith(".99") else "native"
+    return "lossy" if syntax in LOSSY or syntax.endswith((".4.50", ".4.51")) else "lossless"
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from datetime import timedelta
 
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from benchmarks.deid.bench_corpus import judge
+from benchmarks.deid.bench_corpus import judge, write_result
 from benchmarks.deid.corpus.answer_key import ACTIONS, Check, File, Planted, read_rows
 from benchmarks.deid.corpus.canary import YEARS, Mint
 from benchmarks.deid.corpus.common import start
@@ -17,8 +18,8 @@ from benchmarks.deid.corpus.people import SITES, make_patient
 from benchmarks.deid.corpus.planting import wrong_vr
 from benchmarks.deid.leak_search import LeakSearch, forms
 from benchmarks.deid.mutations import MUTATIONS, elements, mutate
-from benchmarks.deid.score import Pair, Scorer
-from benchmarks.deid.systems import copy_only, delete_everything
+from benchmarks.deid.score import Pair, Scorer, summary
+from benchmarks.deid.systems import Release, copy_only, delete_everything
 from curation.deid.pseudonyms import OFFSET_DAYS_MAX, OFFSET_DAYS_MIN
 from curation.synth.encoding import EXPLICIT
 
@@ -209,3 +210,47 @@ def test_a_mutation_is_the_same_for_its_seed_and_breaks_the_file(corpus):
     assert broken == [mutate(data, f"1 {n}") for n in range(150)]
     assert {name for name, _ in broken} == set(MUTATIONS)
     assert sum(out != data for _, out in broken) > 140
+
+
+# ------------------------------------------------------------------ the figures
+
+
+def test_what_bends_and_is_withheld_leaves_the_score_and_is_counted():
+    checks = [
+        Check(name, "i", "<(0020,4000)>", "text_removed", "x", "place", True)
+        for name in ("good", "bent", "out")
+    ]
+    pairs = {
+        "good": Pair(
+            File("good", "s", "p", "CT", "s", "c", True, False), with_value(ImageComments="x"), Dataset()
+        ),
+        "bent": Pair(File("bent", "s", "p", "CT", "s", "c", False, False), Dataset(), None),
+        "out": Pair(File("out", "s", "p", "CT", "s", "c", True, False), Dataset(), None),
+    }
+    figures = summary(list(Scorer(pairs, checks).verdicts()), pairs)
+    assert (figures["checks"], figures["passed"], figures["score"]) == (2, 1, 50.0)
+    assert figures["score_with_bent_withheld_as_failed"] == 33.333
+    assert figures["withheld"] == {
+        "valid": 1,
+        "of_valid": 2,
+        "bent": 1,
+        "of_bent": 1,
+        "class_never_released": 0,
+    }
+
+
+def test_a_name_in_a_log_is_a_leak(corpus):
+    (one, *_) = read_rows(corpus / "planted.parquet", Planted)
+    release = Release({}, besides=f"row of {one.pieces[0]}".encode())
+    _, _, leaks = judge(corpus, release)
+    assert [leak["file"] for leak in leaks] == ["names and log"]
+
+
+def test_the_page_tells_both_sides(corpus, tmp_path):
+    arguments = Namespace(side="dev", seed=1, patients=1, peers=False)
+    files = files_of(corpus)
+    figures, _, _ = judge(corpus, copy_only(corpus, files, tmp_path / "copy"))
+    write_result(arguments, corpus, files, {"control: copy only": figures}, tmp_path)
+    page = (tmp_path / "deid_corpus.md").read_text()
+    assert f"| control: copy only | {figures['checks']} |" in page
+    assert "synthetic" in page
