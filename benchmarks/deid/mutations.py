@@ -76,15 +76,15 @@ def _place(data: bytes, chance: random.Random) -> int:
 
 def flip_bits(data: bytes, chance: random.Random) -> bytes:
     out = bytearray(data)
-    for _ in range(chance.choice((1, 1, 1, 2, 4, 16))):
-        out[_place(data, chance)] ^= 1 << chance.randrange(8)
+    for _ in range(chance.choice((1, 1, 1, 2, 4, 16)) if data else 0):
+        out[min(_place(data, chance), len(data) - 1)] ^= 1 << chance.randrange(8)
     return bytes(out)
 
 
 def set_bytes(data: bytes, chance: random.Random) -> bytes:
     out = bytearray(data)
-    for _ in range(chance.choice((1, 2, 8))):
-        out[_place(data, chance)] = chance.choice(
+    for _ in range(chance.choice((1, 2, 8)) if data else 0):
+        out[min(_place(data, chance), len(data) - 1)] = chance.choice(
             (0, 1, 0x20, 0x5C, 0x5E, 0x7F, 0x80, 0xFE, 0xFF, chance.randrange(256))
         )
     return bytes(out)

@@ -209,10 +209,13 @@ class Scorer:
 
 
 def _is_left(text: str, value: str) -> bool:
-    """Whether a word that had to go is still there; short ones count only where there is no longer one."""
+    """Whether a word that had to go is still there, also within another word; short ones count only where there is no
+    longer one, and then as words of their own: two digits stand in any pseudonym by chance."""
     wanted = words(text)
-    telling = [word for word in wanted if len(word) >= 4] or wanted
-    return any(word in value.lower() for word in telling)
+    telling = [word for word in wanted if len(word) >= 4]
+    if telling:
+        return any(word in value.lower() for word in telling)
+    return not set(wanted).isdisjoint(words(value))
 
 
 def _retained(text: str, value: str | None) -> str:
