@@ -1,6 +1,6 @@
 """Milliseconds to de-identify one 0.5 MB CT, against reading and writing the same bytes, and against peers.
 
-Run: python -m benchmarks.deid.bench_header [--files 200] [--rounds 7] [--peer PYTHON_WITH_DICOGNITO]
+Run: python -m benchmarks.deid.bench_header [--files 200] [--rounds 7] [--peer dicognito=PYTHON] [--peer pydcm_options=PYTHON]
 Every way runs on every file of a round, in shuffled blocks; reported are medians over rounds of the round's mean, wall and CPU.
 Writes benchmarks/results/deid_header.json.
 """
@@ -69,10 +69,10 @@ def ways(folder: Path, job: Job) -> dict[str, Callable[[Path, Path], None]]:
 class Peer:
     """A peer in its own interpreter, timed by itself."""
 
-    def __init__(self, python: str) -> None:
-        script = Path(__file__).with_name("peer_dicognito.py")
+    def __init__(self, name: str, python: str) -> None:
+        script = Path(__file__).with_name("peer_timed.py")
         self.process = subprocess.Popen(
-            [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [python, str(script), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def seconds(self, src: Path, dst: Path) -> tuple[float, float]:
@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--peer", default="")
+    parser.add_argument("--peer", action="append", default=[], help="NAME=PYTHON, names of peer_driver")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -109,10 +109,8 @@ def measure(
     files: list[Path], target: Path, known: dict, arguments: argparse.Namespace
 ) -> dict[str, list[tuple[float, float]]]:
     """For each way and round: mean wall and CPU milliseconds a file."""
-    peer = Peer(arguments.peer) if arguments.peer else None
-    times: dict[str, list[tuple[float, float]]] = {
-        name: [] for name in [*known, *(["dicognito"] if peer else [])]
-    }
+    peers = {name: Peer(name, python) for name, _, python in (word.partition("=") for word in arguments.peer)}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in [*known, *peers]}
     for n in range(arguments.rounds + 1):  # the first round warms caches and is not counted
         sums = {way: [0.0, 0.0] for way in times}
         blocks = [(way, files[at : at + BLOCK]) for way in times for at in range(0, len(files), BLOCK)]
@@ -120,8 +118,8 @@ def measure(
         tasks = [(way, file) for way, block in blocks for file in block]
         for way, file in tasks:
             out = target / f"{way}-{file.name}"
-            if way == "dicognito":
-                wall, cpu = peer.seconds(file, out)
+            if way in peers:
+                wall, cpu = peers[way].seconds(file, out)
             else:
                 begin, begin_cpu = time.perf_counter(), time.process_time()
                 known[way](file, out)
@@ -131,7 +129,7 @@ def measure(
         if n:
             for way, (wall, cpu) in sums.items():
                 times[way].append((1000 * wall / len(files), 1000 * cpu / len(files)))
-    if peer:
+    for peer in peers.values():
         peer.close()
     return times
 
@@ -156,7 +154,7 @@ def report(times: dict[str, list[tuple[float, float]]], arguments: argparse.Name
     book = {
         "what": "ms per 0.5 MB CT (512 x 512 int16, 138 top-level elements), one process, files in the page cache; "
         "medians over rounds, ways shuffled in blocks of 20 files; ratios are medians of ratios within a round",
-        "command": command + (" --peer PYTHON_WITH_DICOGNITO" if arguments.peer else ""),
+        "command": command + "".join(f" --peer {word.partition('=')[0]}=PYTHON" for word in arguments.peer),
         "python": sys.version.split()[0],
         "pydicom": pydicom.__version__,
         "cores": os.cpu_count(),

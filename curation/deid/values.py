@@ -13,6 +13,7 @@ from pydicom._uid_dict import UID_dictionary
 
 from curation.deid import actions
 from curation.deid.charset import codecs_of, decode
+from curation.deid.encoded import holds_encoded_text
 from curation.deid.explicit import element
 from curation.deid.icc import neutral_profile
 from curation.deid.memory import Context
@@ -70,7 +71,8 @@ def fact_code(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, de
 
 def code(walk: Context, tag: int, vr: bytes, raw: bytes) -> bytes:
     """A coded string; one that breaks its grammar is reduced to safe words in upper case."""
-    if not raw.strip(CODE) and all(len(v.strip(b" \0")) <= 16 for v in raw.split(b"\\")):
+    is_code = not raw.strip(CODE) and all(len(v.strip(b" \0")) <= 16 for v in raw.split(b"\\"))
+    if is_code and not holds_encoded_text(raw):
         return element(tag, vr, raw)
     walk.log.append((f"({tag >> 16:04x},{tag & 0xFFFF:04x})", "C"))
     if not raw.isascii():
@@ -83,7 +85,7 @@ def code(walk: Context, tag: int, vr: bytes, raw: bytes) -> bytes:
 def plain(walk: Context, rule: Decision, tag: int, vr: bytes, raw: bytes, depth: int) -> bytes:
     """As it is where it is printable ASCII."""
     text = raw.rstrip(b" \0")
-    if vr != b"UI" and _PERSON_FORM.search(text):
+    if vr != b"UI" and (_PERSON_FORM.search(text) or holds_encoded_text(text)):
         return words(walk, rule, tag, vr, raw, depth)
     if vr == b"UI" and text.strip(b"0123456789.\\"):
         walk.note(tag)

@@ -70,7 +70,7 @@ PLACES = (
         ("ImageComments", "base64", "name"), ("PatientComments", "hex", "name"), ("SeriesDescription", "hex", "number"),
         ("StudyComments", "percent", "name"), ("AcquisitionComments", "html", "name"), ("TextComments", "utf-16", "name"),
         ("RedPaletteColorLookupTableData", "utf-16 big endian", "name"), ("PixelDataProviderURL", "percent", "mail"),
-        ("ProtocolName", "base64", "number"),
+        ("ProtocolName", "base64", "number"), ("SequenceName", "base64", "spoken_name"), ("PlateID", "hex", "name"),
     )),
     Place("encoded", by.other_charset("ImageComments", "Владимир", "cp1251")),
     Place("encoded", by.other_charset("PatientComments", "渡邊俊介", "shift_jis")),
