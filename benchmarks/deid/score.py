@@ -210,7 +210,10 @@ class Scorer:
 
 def _is_left(text: str, value: str) -> bool:
     """Whether a word that had to go is still there, also within another word; short ones count only where there is no
-    longer one, and then as words of their own: two digits stand in any pseudonym by chance."""
+    longer one, and then as words of their own: two digits stand in any pseudonym by chance. UTF-16 is read without its
+    zero bytes, which would make words of single letters.
+    """
+    text, value = text.replace("\0", ""), value.replace("\0", "")
     wanted = words(text)
     telling = [word for word in wanted if len(word) >= 4]
     if telling:
