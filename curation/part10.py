@@ -258,7 +258,8 @@ def item_header(data: Source, pos: int, end: int, budget: Budget) -> tuple[int, 
 
 
 def check_tail(data: Source, pos: int, end: int, budget: Budget) -> None:
-    """After the pixel data: whole elements, or zero padding. Nothing of it is released, but it must add up."""
+    """After the pixel data: whole elements in ascending order, or zero padding. It is not released, but must add up."""
+    last = min(PIXEL_KEYWORDS)
     while pos < end:
         rest = end - pos
         if rest < 8 or _TAG_LENGTH(data, pos)[:2] == (0, 0):
@@ -267,7 +268,10 @@ def check_tail(data: Source, pos: int, end: int, budget: Budget) -> None:
             if bytes(data[pos:end]).strip(b"\0"):
                 raise short_of(data, end)
             return
-        _, pos = skip_element(data, pos, end, budget)
+        tag, pos = skip_element(data, pos, end, budget)
+        if tag <= last:
+            raise Refused("malformed")
+        last = tag
 
 
 def fragments(data: Source, offset: int, length: int) -> list[tuple[int, int]]:

@@ -82,19 +82,24 @@ def to_explicit(
     """
     writer = _Writer(dataset, is_big_endian, private or {})
     out, pos = writer.elements(dataset.start, dataset.end, 0, is_item=False)
-    if writer.pixels is not None and not is_big_endian:
-        _check_tail(dataset, pos, writer.budget)
+    if writer.pixels is not None:
+        _check_tail(writer, writer.pixels[0], pos, dataset.end)
     return out, writer.pixels
 
 
-def _check_tail(dataset: Dataset, pos: int, budget: Budget) -> None:
-    data, end = dataset.data, dataset.end
+def _check_tail(writer: _Writer, last: int, pos: int, end: int) -> None:
+    """Whole elements in ascending order, or zero padding: else the pixel data did not end where its length says."""
+    data = writer.data
     while pos < end:
         if not any(data[pos : pos + 8]):
             if bytes(data[pos:end]).strip(b"\0"):
                 raise short_of(data, end)
             return
-        _, pos = part10.skip_element(data, pos, end, budget, is_implicit=True)
+        tag, vr, start, length = writer.header(pos, end)
+        if tag <= last or not vr:
+            raise Refused("malformed")
+        _, pos = writer.value(tag, vr, start, length, end, 0)
+        last = tag
 
 
 PrivateVrs = Mapping[tuple[bytes, int], Mapping[int, bytes]]

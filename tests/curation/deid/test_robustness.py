@@ -131,3 +131,13 @@ def test_any_codestream_is_scrubbed_or_refused(data: bytes, syntax: str) -> None
             scrub(head + data, syntax)
         except Refused:
             continue
+
+
+@pytest.mark.parametrize("seed", SEEDS[:3], ids=["explicit", "implicit", "big endian"])
+def test_bytes_put_into_the_pixels_are_not_released(seed: bytes) -> None:
+    """What slid out behind the pixel data no longer adds up, so nobody knows what lies in the pixels."""
+    assert attempt(seed) is not None
+    assert attempt(seed + bytes(8)) is not None  # zero padding
+    stop = len(seed) - 40
+    shifted = seed[:stop] + seed[132:532] + b"\7" * 40 + seed[stop:]
+    assert attempt(shifted) is None
