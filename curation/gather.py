@@ -117,6 +117,7 @@ class Gatherer:
         self.became = ["refused"] * len(items)
         self.reasons: list[str | None] = [None] * len(items)
         self.studies: dict[UUID, KnownStudy] = {}
+        self._heard_of: dict[UUID, KnownStudy] = {}
         self.documents: list[tuple[int, TakenDocument]] = []
         self._others = _Others(lake, context.stamp.delivery)
         self._seen: dict[UUID, bytes] = {}
@@ -147,9 +148,10 @@ class Gatherer:
             else:
                 # the path belongs to it: a report without an order number in its text is linked by its file's name
                 path = "" if item.fields else item.path
-                known = self.context.pseudonyms.digest(
-                    json.dumps([path, item.text, dict(item.fields)]).encode()
-                )
+                # a text sent twice is one report, whatever message brought it; messages without a text differ by what they say
+                said = [item.message] if item.text is None and item.message else []
+                whole = json.dumps([path, item.text, dict(item.fields), *said])
+                known = self.context.pseudonyms.digest(whole.encode())
             self.digests[position] = known
         return known
 
@@ -244,6 +246,11 @@ class Gatherer:
         accession_id = (known.accession_id if known else None) or row.accession_id
         self.studies[row.study_id] = KnownStudy(row.study_id, row.patient_id, accession_id, identity)
 
+    def hear_of(self, study: KnownStudy) -> None:
+        """Remembers what messages said of a study's patient, for this delivery's second look and for later reports."""
+        known = self.studies if study.study_id in self.studies else self._heard_of
+        known[study.study_id] = study
+
     def add_report(self, position: int, outcome: Outcome) -> None:
         """Takes what one report or table row became."""
         taken = outcome.value
@@ -280,6 +287,6 @@ class Gatherer:
             digests=[self.digest(p) for p in range(len(self.items))],
             became=self.became,
             reasons=self.reasons,
-            known_studies=list(self.studies.values()),
+            known_studies=[*self.studies.values(), *self._heard_of.values()],
             parts=self._writers.finish(),
         )

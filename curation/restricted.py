@@ -151,7 +151,7 @@ def _write_table(path: Path, table: pa.Table) -> None:
 
 
 def find_known_studies(places: Places, ids: Collection[UUID]) -> Iterator[KnownStudy]:
-    """Studies of earlier deliveries whose study id or accession id is among `ids`."""
+    """Studies of earlier deliveries whose study, accession or patient id is among `ids`."""
     files = sorted(str(p) for p in (places.restricted / "identities").glob("*.parquet"))
     if not files or not ids:
         return
@@ -160,7 +160,8 @@ def find_known_studies(places: Places, ids: Collection[UUID]) -> Iterator[KnownS
         con.executemany("INSERT INTO wanted VALUES (?)", [[str(i)] for i in ids])
         rows = con.execute(
             "SELECT study_id, patient_id, accession_id, identity FROM read_parquet(?) "
-            "WHERE study_id IN (FROM wanted) OR accession_id IN (FROM wanted)",
+            "WHERE study_id IN (FROM wanted) OR accession_id IN (FROM wanted) "
+            "OR patient_id IN (FROM wanted) ORDER BY study_id, patient_id",
             [files],
         ).fetchall()
     for study_id, patient_id, accession_id, identity in rows:

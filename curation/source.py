@@ -13,9 +13,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One input: a DICOM file, a report, one row of a table of reports, or something that can only be refused.
+    """One input: a DICOM file, a report, one row of a table of reports, a message, or something that can only be refused.
 
-    RESTRICTED: path, text and fields are raw.
+    RESTRICTED: path, text, fields and message are raw.
     """
 
     path: str
@@ -28,6 +28,8 @@ class Item:
     """The report's text, for reports and table rows."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """A table row's columns, keys in small letters."""
+    message: str | None = None
+    """The HL7 v2 message or the FHIR resources it came in, which name the patient, relatives and staff."""
     refused: str | None = None
     """Refusal reason, where the source itself could not read it."""
     bytes: int = 0

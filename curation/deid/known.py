@@ -182,7 +182,10 @@ class Known:
 
     def _of_phrase(self, phrase: str) -> Iterator[_Needle]:
         words = [fold(w) for w in re.split(r"[\W_]+", phrase) if w]
-        strange = [w for w in words if w not in _GENERIC and not self._is_ordinary(w)]
+        # a town may be built like a compound of ordinary words: Quillford
+        strange = [
+            w for w in words if w not in _GENERIC and not (self._is_ordinary(w) and self.lexicon.lists(w))
+        ]
         compact = "".join(words)
         proper = [w for w in words if w not in _GENERIC]
         if not strange and len("".join(proper)) >= _PHRASE_MIN and len(words) > 1:

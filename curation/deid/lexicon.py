@@ -114,9 +114,13 @@ class Lexicon:
         is_formed = len(word) > 5 and word.endswith(self.suffixes)
         return Kind.COMMON if is_ordinary or is_formed or self._is_made_of_words(word) else Kind.UNKNOWN
 
+    def lists(self, word: str) -> bool:
+        """Whether a word stands in the lists of ordinary words itself, and is not only built like one."""
+        return word in self.clinical or word in self.common
+
     def knows(self, word: str) -> bool:
         """Whether a word may be part of a compound."""
-        return len(word) >= _PART_LETTERS and (word in self.clinical or word in self.common)
+        return len(word) >= _PART_LETTERS and self.lists(word)
 
     def _is_made_of_words(self, word: str) -> bool:
         """Whether a word is a plural of a known one, or a German compound of known ones."""

@@ -1,7 +1,7 @@
 """Identity from an HL7 v2 message: who its segments name, as they were sent.
 
 What belongs here: which fields of which segments name persons, places and numbers. What does not: the text of OBX-5
-(sources), FHIR (resources), looking for what was found (known).
+(sources.hl7), FHIR (resources), looking for what was found (known).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _ESCAPES = {"F": "|", "S": "^", "T": "&", "R": "~", "E": "\\", ".br": "\n", "H":
 _NONE = frozenset(['""', ""])
 
 
-class _Message:
-    """Segments of one message with its own separators."""
+class Message:
+    """Segments of one HL7 v2 message with its own separators. RESTRICTED. Raises Refused where it is none."""
 
     def __init__(self, text: str) -> None:
         start = text.find("MSH")
@@ -67,6 +67,21 @@ class _Message:
         """First component of a field's first repetition; empty where there is none."""
         return next((components[0] for components in self.values(kind, number)), "")
 
+    @property
+    def accession(self) -> str:
+        """The order number under which the images are filed (IHE RAD TF-2: OBR-18, IPC-1, else OBR-3, ORC-3)."""
+        return self.first("OBR", 18) or self.first("IPC", 1) or self.first("OBR", 3) or self.first("ORC", 3)
+
+    @property
+    def study_uid(self) -> str:
+        """The study's UID (IPC-3, ZDS-1); empty where the message does not say it."""
+        return self.first("ZDS", 1) or self.first("IPC", 3)
+
+    def lines(self, field: str) -> list[str]:
+        """A text field as lines: repetitions and line break escapes begin a new one."""
+        whole = [self._plain(value) for value in field.split(self.repeat)]
+        return [line.strip() for value in whole for line in value.split("\n")]
+
     def _plain(self, component: str) -> str:
         """A component with its escapes undone; subcomponents become words."""
         escape = re.escape(self.escape)
@@ -80,7 +95,7 @@ def identity_of_message(message: str, site: str) -> Identity:
 
     Raises Refused (unreadable_report) where it is no HL7 v2 message.
     """
-    parsed = _Message(message)
+    parsed = Message(message)
     names: dict[str, None] = {}
     other: dict[str, None] = {}
     for kind, fields in _NAMES.items():
@@ -100,9 +115,6 @@ def identity_of_message(message: str, site: str) -> Identity:
                     other.update(dict.fromkeys(_said(components, table)))
     ids = [c[0] for c in parsed.values("PID", 3)]
     other.update(dict.fromkeys(ids[1:]))
-    accession = (
-        parsed.first("OBR", 18) or parsed.first("IPC", 1) or parsed.first("OBR", 3) or parsed.first("ORC", 3)
-    )
     return Identity(
         site=site,
         patient_id=ids[0] if ids else parsed.first("PID", 2),
@@ -110,8 +122,8 @@ def identity_of_message(message: str, site: str) -> Identity:
         names=tuple(n for n in names if n.strip("^ ")),
         birth_date=parsed.first("PID", 7)[:8],
         sex=parsed.first("PID", 8),
-        accession=accession,
-        study_uid=parsed.first("ZDS", 1) or parsed.first("IPC", 3),
+        accession=parsed.accession,
+        study_uid=parsed.study_uid,
         other=tuple(o for o in other if o),
         patient_name=next((_person(c) for c in parsed.values("PID", 5)), ""),
     )

@@ -28,7 +28,7 @@ _ORDERS = (
 def identity_of_resources(resources: Iterable[_Resource], site: str) -> Identity:
     """What FHIR resources of one patient say of the person, relatives, staff and places; Bundles are opened."""
     found = _Found()
-    for resource in _flat(resources):
+    for resource in flat(resources):
         found.take(resource)
     return Identity(
         site=site,
@@ -44,13 +44,43 @@ def identity_of_resources(resources: Iterable[_Resource], site: str) -> Identity
     )
 
 
-def _flat(resources: Iterable[_Resource]) -> Iterator[_Resource]:
+def keys_of_resources(resources: Iterable[_Resource]) -> dict[str, str]:
+    """Order number and study UID that the resources state, by the names a table of reports has for them."""
+    found = _Found()
+    for resource in flat(resources):
+        if str(resource.get("resourceType")) in _ORDERS:
+            found.take(resource)
+    return {"accession": found.accession, "study_instance_uid": found.study_uid}
+
+
+def flat(resources: Iterable[_Resource]) -> Iterator[_Resource]:
+    """Every resource, those inside Bundles and contained ones too."""
     for resource in resources:
         if resource.get("resourceType") == "Bundle":
-            yield from _flat(e["resource"] for e in resource.get("entry", ()) if "resource" in e)
+            yield from flat(r for entry in each(resource, "entry") for r in each(entry, "resource"))
         else:
             yield resource
-            yield from _flat(resource.get("contained", ()))
+            yield from flat(each(resource, "contained"))
+
+
+def each(value: _Resource, key: str) -> Iterator[_Resource]:
+    """The objects under a key, one or a list of them; whatever else stands there is passed over."""
+    under = value.get(key)
+    yield from (v for v in (under if isinstance(under, list) else [under]) if isinstance(v, Mapping))
+
+
+def _texts(value: _Resource, key: str) -> Iterator[str]:
+    """The texts and numbers under a key, one or a list of them."""
+    under = value.get(key)
+    yield from (
+        str(v) for v in (under if isinstance(under, list) else [under]) if v and isinstance(v, str | int)
+    )
+
+
+def _codes(identifier: _Resource) -> set[str]:
+    return {
+        c for t in each(identifier, "type") for coding in each(t, "coding") for c in _texts(coding, "code")
+    }
 
 
 class _Found:
@@ -65,42 +95,39 @@ class _Found:
 
     def take(self, resource: _Resource) -> None:
         """Adds one resource."""
-        kind = resource.get("resourceType")
+        kind = str(resource.get("resourceType"))
         if kind in _PERSONS:
             self._person(resource, is_patient=kind == "Patient")
         elif kind in _PLACES:
-            self._say(resource.get("name"), *resource.get("alias", ()))
+            self._say(resource.get("name"), *_texts(resource, "alias"))
             self._reach(resource)
         elif kind in _ORDERS:
             self._order(resource)
 
     def _person(self, resource: _Resource, *, is_patient: bool) -> None:
-        written = [w for name in resource.get("name", ()) for w in _written(name)]
+        written = [w for name in each(resource, "name") for w in _written(name)]
         self.names.update(dict.fromkeys(written))
         self._reach(resource)
-        numbers = [str(i["value"]) for i in resource.get("identifier", ()) if i.get("value")]
+        numbers = [v for i in each(resource, "identifier") for v in _texts(i, "value")]
         if is_patient:
             self.patient_name = self.patient_name or (written[0] if written else "")
             self.birth_date = self.birth_date or str(resource.get("birthDate", ""))
             self.sex = self.sex or str(resource.get("gender", ""))[:1].upper()
             record = [
-                str(i["value"])
-                for i in resource.get("identifier", ())
-                if i.get("value") and any(c.get("code") == "MR" for c in i.get("type", {}).get("coding", ()))
+                v for i in each(resource, "identifier") if "MR" in _codes(i) for v in _texts(i, "value")
             ]
             self.patient_id = self.patient_id or next(iter(record or numbers), "")
-            for contact in resource.get("contact", ()):
-                self.names.update(dict.fromkeys(_written(contact.get("name", {}))))
+            for contact in each(resource, "contact"):
+                self.names.update(dict.fromkeys(w for name in each(contact, "name") for w in _written(name)))
                 self._reach(contact)
         self._say(*numbers)
 
     def _order(self, resource: _Resource) -> None:
-        for identifier in resource.get("identifier", ()):
-            value = str(identifier.get("value", ""))
-            codes = {c.get("code") for c in identifier.get("type", {}).get("coding", ())}
+        for identifier in each(resource, "identifier"):
+            value = next(_texts(identifier, "value"), "")
             if value.startswith("urn:oid:"):
                 self.study_uid = self.study_uid or value.removeprefix("urn:oid:")
-            elif "ACSN" in codes and not self.accession:
+            elif "ACSN" in _codes(identifier) and not self.accession:
                 self.accession = value
             else:
                 self._say(value)
@@ -114,16 +141,11 @@ class _Found:
 
     def _reach(self, resource: _Resource) -> None:
         """Addresses, telephones and mail."""
-        for telecom in resource.get("telecom", ()):
-            self._say(telecom.get("value"))
-        addresses = resource.get("address", ())
-        for address in [addresses] if isinstance(addresses, Mapping) else addresses:
-            self._say(
-                *address.get("line", ()),
-                address.get("city"),
-                address.get("district"),
-                address.get("postalCode"),
-            )
+        for telecom in each(resource, "telecom"):
+            self._say(*_texts(telecom, "value"))
+        for address in each(resource, "address"):
+            for part in ("line", "city", "district", "postalCode", "text"):
+                self._say(*_texts(address, part))
 
     def _say(self, *values: object) -> None:
         self.other.update(dict.fromkeys(str(v) for v in values if v and len(str(v)) > 2))
@@ -131,14 +153,13 @@ class _Found:
 
 def _written(name: _Resource) -> Iterator[str]:
     """A HumanName as a DICOM name; its text too, where there is one."""
-    family, given = str(name.get("family", "")), [str(g) for g in name.get("given", ())]
-    prefix = " ".join(name.get("prefix", ()))
+    family, given = next(_texts(name, "family"), ""), list(_texts(name, "given"))
+    prefix = " ".join(_texts(name, "prefix"))
     parts = (family, given[0] if given else "", " ".join(given[1:]), prefix)
     written = "^".join(parts).rstrip("^")
     if written:
         yield written
-    if name.get("text"):
-        yield str(name["text"])
+    yield from _texts(name, "text")
 
 
 def _displays(value: object) -> Iterator[tuple[str, str]]:

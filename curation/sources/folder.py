@@ -1,4 +1,4 @@
-"""A folder of files as they come from a PACS export, a disc or a script: DICOM, archives, report texts, tables."""
+"""A folder of files as they come from a PACS export, a disc or a script: DICOM, archives, reports, tables, messages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from curation.part10 import sniff
 from curation.records import Refused
 from curation.source import Item
 from curation.sources.archive import is_archive, unpack
+from curation.sources.fhir import FHIR_ENDINGS, read_resources
+from curation.sources.hl7 import HL7_ENDINGS, is_hl7, read_messages
 from curation.sources.table import TABLE_ENDINGS, read_table
 from curation.sources.text import read_report
 
@@ -48,6 +50,10 @@ def _items_of(path: Path, name: str, spool: Path, depth: int) -> Iterator[Item]:
         yield from _members_of(path, name, spool, depth, size)
     elif ending in TABLE_ENDINGS:
         yield from read_table(path, name)
+    elif ending in HL7_ENDINGS or is_hl7(head):
+        yield from read_messages(path, name)
+    elif ending in FHIR_ENDINGS:
+        yield from read_resources(path, name)
     elif ending == ".txt":
         yield read_report(path, name)
     else:
