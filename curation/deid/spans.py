@@ -6,9 +6,10 @@ What belongs here: spans, tokens, merging what overlaps or touches. What does no
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
+from curation.deid.lexicon import Kind, Lexicon
 from curation.deid.spelling import fold
 
 
@@ -53,6 +54,27 @@ class Token:
 
 
 _WORD = re.compile(r"[^\W_]+")
+_PARAGRAPH = re.compile(r"(?:[^\n]|\n(?![ \t\r]*\n))+")
+_TITLE_CASE = re.compile(r"(?<![^\W_])(?:[^\W\d_a-z][a-z\u00df-\u00ff]+|A(?= [a-z]))")
+_WORDS_A_CAPITAL = 50
+_MIN_WORDS = 4  # by fewer one cannot tell
+
+
+def raised(text: str) -> str:
+    """The text with every paragraph in capitals that is written without, as dictated or typed in haste; same length.
+
+    A paragraph is written without capitals where hardly a word begins with one: abbreviations do not count.
+    """
+    return _PARAGRAPH.sub(_raised, text)
+
+
+def _raised(match: re.Match[str]) -> str:
+    paragraph = match.group()
+    words = sum(word.isalpha() for word in _WORD.findall(paragraph))
+    if words < _MIN_WORDS or _WORDS_A_CAPITAL * len(_TITLE_CASE.findall(paragraph)) > words:
+        return paragraph
+    # some letters have no single capital: ß
+    return "".join(up if len(up := c.upper()) == 1 else c for c in paragraph)
 
 
 def tokenize(text: str) -> list[Token]:
@@ -103,3 +125,30 @@ def join_names(text: str, spans: list[Span]) -> list[Span]:
         else:
             joined.append(span)
     return joined
+
+
+def trimmed(span: Span, text: str, tokens: Sequence[Token], lexicon: Lexicon) -> Span:
+    """The span without the words of the sentence around it: up to the verb before an address, and at its end in capitals.
+
+    ST BRENDAN FOR FURTHER ends before FOR: in capitals nothing else says where a name ends.
+    """
+    found = text[span.start : span.end]
+    if span.category == "ADDRESS" and span.rank > KNOWN:
+        # she lives in Elm Road 5
+        verbs = [t.end for t in tokens if span.start <= t.start < span.end and t.low in lexicon.verbs]
+        follower = next((t for t in tokens if verbs and t.start >= verbs[-1]), None)
+        return replace(span, start=follower.start) if follower and follower.start < span.end else span
+    if span.rank < CONTEXT or span.replacement is not None or not found.isupper():
+        return span
+    inside = [t for t in tokens if span.start <= t.start < span.end]
+    for place, token in enumerate(inside[1:], 1):
+        if token.low not in lexicon.not_names | lexicon.verbs or token.low in lexicon.particles | _JOINERS:
+            continue
+        if all(t.low in lexicon.not_names or lexicon.kind(t.low) <= Kind.COMMON for t in inside[place:]):
+            while place > 1 and inside[place - 1].low in _JOINERS:
+                place -= 1
+            return replace(span, end=inside[place - 1].end)
+    return span
+
+
+_JOINERS = frozenset(["of", "the", "and", "und", "y", "e", "et", "in", "am", "an", "on", "at"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from curation.deid.numbers import find_numbers
 from curation.deid.places import find_places
 from curation.deid.policy import Policy
 from curation.deid.pseudonyms import Pseudonyms
-from curation.deid.spans import SHAPED, Span, Token, join_names, resolve, tokenize
+from curation.deid.spans import SHAPED, Span, Token, join_names, raised, resolve, tokenize, trimmed
 from curation.deid.spelling import fold
 from curation.deid.standins import StandIns
 from curation.records import Refused
@@ -78,9 +78,14 @@ def clean_text(
 
 
 def _chosen(text: str, words: Lexicon, known: Known, policy: Policy, days: int) -> list[Span]:
+    """Spans to replace. What is written without capitals is read as if it were written in capitals."""
+    written, text = text, raised(text)
     tokens = tokenize(text)
     cues = find_cues(tokens, words)
-    moved = list(_dates(text, tokens, cues, words, known.born, policy, days))
+    moved = list(_dates(written, tokens, cues, words, known.born, policy, days))
+    if written != text:  # a day in may, written without capitals
+        more = _dates(text, tokens, cues, words, known.born, policy, days)
+        moved += [s for s in more if not any(s.start < m.end and m.start < s.end for m in moved)]
     spans = [
         *known.spans(text),
         *moved,
@@ -89,7 +94,15 @@ def _chosen(text: str, words: Lexicon, known: Known, policy: Policy, days: int) 
         *find_addresses(text, words.code),
     ]
     spans += [*find_names(tokens, words, cues), *find_unexplained(tokens, words)]
-    return join_names(text, resolve(spans))
+    spans = [trimmed(span, text, tokens, words) for span in resolve(spans)]
+    return [_as_written(span, written, text) for span in join_names(text, spans)]
+
+
+def _as_written(span: Span, written: str, text: str) -> Span:
+    """The span with a replacement in small letters, where what it replaces was raised."""
+    if span.replacement is None or written[span.start : span.end] == text[span.start : span.end]:
+        return span
+    return replace(span, replacement=span.replacement.lower())
 
 
 def find_cues(tokens: Sequence[Token], words: Lexicon) -> list[tuple[int, int, str]]:
