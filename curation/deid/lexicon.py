@@ -276,6 +276,7 @@ def lexicon(code: str) -> Lexicon:
         | gather("dates", "weekdays")
     )
     own |= frozenset(w for book in books for w in words_of(book["function_words"]))
+    own |= frozenset(words_of(general["drugs"]))
     safe = frozenset(fold(word) for word in vocabulary().words)
     cue_words = frozenset(
         w for rows in cues.values() for words, kind in rows if kind not in _PROPER for w in words
