@@ -94,7 +94,8 @@ def _chosen(text: str, words: Lexicon, known: Known, policy: Policy, days: int) 
         *find_addresses(text, words.code),
     ]
     spans += [*find_names(tokens, words, cues), *find_unexplained(tokens, words)]
-    spans = [trimmed(span, text, tokens, words) for span in resolve(spans)]
+    # before they are merged: what a trimmed span leaves may be another's
+    spans = resolve(trimmed(span, text, tokens, words) for span in spans)
     return [_as_written(span, written, text) for span in join_names(text, spans)]
 
 

@@ -55,3 +55,10 @@ def test_only_paragraphs_without_capitals_are_raised() -> None:
     assert raised(text) == (
         "Findings: no mass.\n\nTHE STRAßE WAS WET, CT NORMAL\nAND SO ON\n\nA short\nline of words that goes on"
     )
+
+
+def test_what_lies_before_the_verb_of_an_address_keeps_its_own_span() -> None:
+    text = cleaned(
+        "Patient geb. 02.11.1931, wohnhaft Lindenallee 14b, 27404 Zeven. Kein Pleuraerguss, die Lunge ist frei."
+    )
+    assert not [secret for secret in ("02.11.1931", "1931", "Lindenallee", "14b", "Zeven") if secret in text]
