@@ -50,15 +50,20 @@ def dummy(vr: bytes) -> bytes:
 
 
 @cache
-def _required() -> frozenset[int]:
-    with (RULES / "required.csv").open(newline="", encoding="utf-8") as file:
+def _listed(table: str) -> frozenset[int]:
+    with (RULES / table).open(newline="", encoding="utf-8") as file:
         tags = (tag_for_keyword(row["keyword"]) for row in csv.DictReader(file))
         return frozenset(tag for tag in tags if tag is not None)
 
 
 def emptied(tag: int, vr: bytes) -> bytes:
     """What is written where nothing of a text may stay: nothing, or a dummy where some IOD requires a value."""
-    return dummy(vr) if tag in _required() else b""
+    return dummy(vr) if tag in _listed("required.csv") else b""
+
+
+def goes_when_emptied(tag: int) -> bool:
+    """Whether a coded sequence is left out once none of its items may stay: only one of Type 2 may be empty."""
+    return tag in _listed("emptied_go.csv")
 
 
 def shift_date(value: bytes, days: int) -> bytes:

@@ -12,6 +12,7 @@ from mmap import mmap
 
 from curation import part10
 from curation.deid import codes, values
+from curation.deid.actions import goes_when_emptied
 from curation.deid.explicit import WIDTH, element
 from curation.deid.memory import Context, Facts, Hit
 from curation.deid.policy import Act, Decision, Policy
@@ -324,6 +325,8 @@ class Items(Context):
     def sequence(self, rule: Decision, tag: int, content: bytes) -> bytes:
         """A sequence written, emptied or removed; its items have been walked either way, for what they name."""
         if rule.act is Act.SEQUENCE or rule.act is Act.UID:
+            if not content and goes_when_emptied(tag):
+                return b""
             return element(tag, b"SQ", content)
         self.log.append(rule.log)
         return element(tag, b"SQ", b"") if rule.act is Act.EMPTY else b""
