@@ -1,0 +1,137 @@
+"""A cohort for people's own scripts: a torch Dataset with the tuner's tiles, splits, order and resume.
+
+    train = open_dataset("rwid-home", "demo", labels=["nodule"], split="train")
+    loader = DataLoader(train, batch_size=32, sampler=(order := EpochOrder(train, seed=1)))
+
+What belongs here: the door. What does not: tiles (curation.pack), order and augmentation (batches), a loop (loop).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from curation.cohort_folder import find_cohort
+from curation.lake import Lake
+from curation.records import ConfigurationError
+from curation.settings import load_settings
+from training import batches
+from training.examples import SPLITS, Examples, read_examples
+from training.spec import Input
+
+
+class Example(TypedDict):
+    """One member of a cohort; torch's default_collate makes batches of them."""
+
+    pixels: torch.Tensor
+    """uint8 [T, H, W], MONOCHROME2: bright is dense; padded to a square."""
+    labels: torch.Tensor
+    """float32 [L], in the order of the names asked for: 1, 0, -1 uncertain, NaN unknown."""
+    site: str
+    study_id: str
+    series_id: str
+    patient_id: str
+
+
+class CohortDataset(Dataset[Example]):
+    """The members of one split, in the cohort's own order; `indices` are their places in the whole cohort."""
+
+    def __init__(self, examples: Examples, tiles: batches.Tiles, indices: batches.Ints) -> None:
+        self.examples, self.tiles, self.indices = examples, tiles, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place: int) -> Example:
+        """The example at a place of the split. Raises IndexError beyond it."""
+        index = int(self.indices[place])
+        said = self.examples
+        return Example(
+            pixels=torch.from_numpy(self.tiles.array[index].copy()),
+            labels=torch.from_numpy(said.labels[index].astype(np.float32)),
+            site=str(said.site[index]),
+            study_id=str(said.study_id[index]),
+            series_id=str(said.series_id[index]),
+            patient_id=str(said.patient_id[index]),
+        )
+
+    def __getitems__(self, places: Sequence[int]) -> list[Example]:
+        """Examples of a batch, as torch's fetcher asks for them."""
+        return [self[place] for place in places]
+
+
+class EpochOrder(Sampler[int]):
+    """The order in which the tuner would show a dataset: a function of (seed, epoch), the same on every machine.
+
+    With `world` processes each takes its own share and every example is shown exactly once an epoch; shares differ by one
+    at most. `state_dict` and `load_state_dict` are torchdata's: an interrupted epoch goes on with the next example.
+    """
+
+    def __init__(self, dataset: CohortDataset, seed: int = 0, *, rank: int = 0, world: int = 1) -> None:
+        if not 0 <= rank < world:
+            raise ConfigurationError(f"rank is {rank} of {world} processes; it counts from 0 to {world - 1}.")
+        self.dataset, self.seed, self.rank, self.world = dataset, seed, rank, world
+        self.epoch = self.shown = 0
+
+    def __len__(self) -> int:
+        return len(range(self.rank, len(self.dataset), self.world)) - self.shown
+
+    def __iter__(self) -> Iterator[int]:
+        """Places in the dataset, from where the epoch was left; at its end the next epoch is due."""
+        places = {int(index): place for place, index in enumerate(self.dataset.indices)}
+        order = batches.epoch_order(self.dataset.indices, self.seed, self.epoch)[self.rank :: self.world]
+        for index in order[self.shown :]:
+            self.shown += 1
+            yield places[int(index)]
+        self.epoch, self.shown = self.epoch + 1, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin another epoch."""
+        self.epoch, self.shown = epoch, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Seed, epoch and how many examples of it this process has drawn."""
+        return {"seed": self.seed, "epoch": self.epoch, "shown": self.shown}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a state_dict. Raises ConfigurationError where it is of another seed."""
+        if state["seed"] != self.seed:
+            raise ConfigurationError(
+                f"The state was drawn with seed {state['seed']}, this order has {self.seed}."
+            )
+        self.epoch, self.shown = state["epoch"], state["shown"]
+
+
+def open_dataset(
+    home: str | Path,
+    cohort: str,
+    *,
+    labels: Sequence[str],
+    split: str = "train",
+    size: int = 224,
+    tiles: int = 1,
+    progress: Callable[[int, int], Any] | None = None,
+) -> CohortDataset:
+    """A split of a cohort by name or id; its pack is shared with the tuner and built where it is not there.
+
+    size is the height and width of a tile in px, tiles how many of a series (slices evenly apart). progress(done, total)
+    counts members while the pack is built. Raises ConfigurationError where the cohort, a label or the split is not
+    there, PackError where frames are missing or do not decode.
+    """
+    if split not in (*SPLITS, "all"):
+        raise ConfigurationError(f"There is no split '{split}'; there are: {', '.join(SPLITS)}, all.")
+    lake = load_settings(Path(home)).places.lake
+    examples = read_examples(find_cohort(Lake(lake), cohort), labels)
+    seen = Input(size=size, tiles=tiles)
+    pack = batches.find_pack(lake, examples.folder, seen, progress or (lambda done, total: None))
+    everybody = np.arange(len(examples))
+    indices = everybody if split == "all" else np.flatnonzero(examples.split == split)
+    if not len(indices):
+        there = ", ".join(sorted(set(examples.split.tolist())))
+        raise ConfigurationError(f"Cohort {cohort} has nobody in split '{split}'; it has: {there}.")
+    return CohortDataset(examples, batches.Tiles(pack, len(examples)), indices)
