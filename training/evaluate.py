@@ -6,7 +6,9 @@ does not: the metrics themselves (metrics), how they are shown (report). No torc
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,11 @@ Strings = NDArray[np.str_]
 HEADLINE = "auroc"
 UNKNOWN = "unknown"
 _AGE_BANDS = ((0, 18, "0-17"), (18, 40, "18-39"), (40, 65, "40-64"), (65, 999, "65+"))
-_CHUNK = 4_000_000
-"""Weights held at once by the bootstrap, so that memory stays bounded."""
+_CHUNK = 500_000
+"""Weights held at once by the bootstrap: 4 MB, so that they stay in the processor's cache."""
+
+
+_THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass
@@ -123,15 +128,18 @@ def _judge(
     items: list[Item] = []
     by_label: dict[str, dict[tuple[str, str], Floats]] = {}
     counts: dict[str, tuple[int, int]] = {}
+    known = np.isfinite(truth[member])
     for c, label in enumerate(names):
-        known = np.isfinite(truth[member, c])
-        y = truth[member[known], c]
-        counts[label] = (len(y), int(y.sum()))
-        if not len(y):
+        counts[label] = (int(known[:, c].sum()), int(np.nansum(truth[member, c])))
+        if not counts[label][0]:
             items.append(Item("discrimination", f"{cell.split}/{cell.site}/{cell.subgroup}/{label}", "not_applicable", None,
                               "no study of known label"))  # fmt: skip
-            continue
-        by_label[label] = _values(cell, c, known, y, scores, draws)
+    judged = [(c, label) for c, label in enumerate(names) if counts[label][0]]
+    with ThreadPoolExecutor(
+        min(_THREADS, len(judged) or 1)
+    ) as pool:  # numpy works outside of the interpreter's lock
+        of = [pool.submit(_values, cell, c, known[:, c], truth[member, c], scores, draws) for c, _ in judged]
+        by_label |= {label: values.result() for (_, label), values in zip(judged, of, strict=True)}
     if len(names) > 1:
         both = [v for label, v in by_label.items() if 0 < counts[label][1] < counts[label][0]]
         if both:
@@ -166,15 +174,16 @@ def _draws(patients: Ints, n_replicates: int, seed: int) -> Callable[[], Iterato
 
 
 def _values(
-    cell: _Cell, c: int, known: Bools, y: Floats, scores: Scores, draws: Callable[[], Iterator[Floats]]
+    cell: _Cell, c: int, known: Bools, truth: Floats, scores: Scores, draws: Callable[[], Iterator[Floats]]
 ) -> dict[tuple[str, str], Floats]:
     """(arm, metric) -> [1 + B], gains included: tuned minus untuned under the same draw."""
     found: dict[tuple[str, str], list[Floats]] = {}
     shares = {arm: scores.probability[arm][cell.rows][known, c] for arm in ARMS}
     points = {arm: scores.threshold[arm][cell.rows][known, c] for arm in ARMS}
+    measure = {arm: metrics.measure(truth[known], shares[arm], points[arm]) for arm in ARMS}
     for chunk in draws():
         weights = chunk[:, known]
-        by_arm = {arm: metrics.all_metrics(y, shares[arm], weights, points[arm]) for arm in ARMS}
+        by_arm = {arm: measure[arm](weights) for arm in ARMS}
         for arm in ARMS:
             for name, values in by_arm[arm].items():
                 found.setdefault((arm, name), []).append(values)

@@ -7,6 +7,7 @@ metrics and both arms share the rows, so a gain is paired by construction.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,24 +44,44 @@ def cluster_draws(clusters: Ints, n_replicates: int, seed: int) -> NDArray[np.in
 
 def auroc(targets: Floats, scores: Floats, weights: Floats) -> Floats:
     """[R] area under the ROC curve of targets [N] in {0, 1} under weights [R, N]; ties count half; NaN with one class."""
-    order, ends = _sorted_groups(scores)
-    positive = _grouped(weights[:, order] * targets[order], ends)
-    negative = _grouped(weights[:, order] * (1 - targets[order]), ends)
-    below = np.cumsum(negative, axis=1) - negative
-    pairs = positive.sum(1) * negative.sum(1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((positive * (below + 0.5 * negative)).sum(1) / np.where(pairs > 0, pairs, np.nan))
+    return _auroc(*_ranked(targets, weights, *_sorted_groups(scores)))
 
 
 def auprc(targets: Floats, scores: Floats, weights: Floats) -> Floats:
     """[R] average precision (step-wise, as scikit-learn's); NaN with no positive."""
-    order, ends = _sorted_groups(-scores)
-    positive = _grouped(weights[:, order] * targets[order], ends)
-    every = _grouped(weights[:, order], ends)
-    total = positive.sum(1)
+    return _auprc(*_ranked(targets, weights, *_sorted_groups(scores)))
+
+
+def _ranked(targets: Floats, weights: Floats, order: Ints, ends: Ints) -> tuple[Floats, Floats]:
+    """Weights of positives and of negatives, each [R, G], by ascending score, equal scores together."""
+    every = weights[:, order]
+    positive = every * targets[order]
+    negative = every - positive
+    if len(ends) < len(order):
+        return _grouped(positive, ends), _grouped(negative, ends)
+    return positive, negative
+
+
+def _auroc(positive: Floats, negative: Floats) -> Floats:
+    below = np.cumsum(negative, axis=1)
+    pairs = positive.sum(1) * below[:, -1]
+    below -= 0.5 * negative
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.nan_to_num(np.cumsum(positive, axis=1) / np.cumsum(every, axis=1))
-        return np.asarray((precision * positive).sum(1) / np.where(total > 0, total, np.nan))
+        return np.asarray(np.einsum("rg,rg->r", positive, below) / np.where(pairs > 0, pairs, np.nan))
+
+
+def _auprc(positive: Floats, negative: Floats) -> Floats:
+    true = np.cumsum(positive[:, ::-1], axis=1)
+    total = true[:, -1].copy()
+    called = np.cumsum(negative[:, ::-1], axis=1)
+    called += true
+    with np.errstate(invalid="ignore", divide="ignore"):
+        true /= np.maximum(called, _TINY)
+        return np.asarray(np.einsum("rg,rg->r", true, positive[:, ::-1]) / np.where(total > 0, total, np.nan))
+
+
+_TINY = np.finfo(np.float64).tiny
+"""Keeps 0 / 0 at 0: before the first draw of an example nothing is called positive."""
 
 
 def brier(targets: Floats, scores: Floats, weights: Floats) -> Floats:
@@ -70,21 +91,30 @@ def brier(targets: Floats, scores: Floats, weights: Floats) -> Floats:
 
 def ece(targets: Floats, scores: Floats, weights: Floats) -> Floats:
     """[R] expected calibration error over at most N_BINS equal-mass bins, fixed on the studies as they are."""
+    return _ece(_gaps(targets, scores), weights)
+
+
+def _gaps(targets: Floats, scores: Floats) -> Floats:
+    """[N, bins] score minus truth, in the bin of each study."""
     edges = np.unique(np.quantile(scores, np.linspace(0, 1, N_BINS + 1)[1:-1]))
     member = np.searchsorted(edges, scores, side="right")[:, None] == np.arange(len(edges) + 1)[None, :]
-    gap = (weights * (scores - targets)) @ member.astype(np.float64)  # [R, N] @ [N, bins]
+    return np.asarray(member * (scores - targets)[:, None])
+
+
+def _ece(gaps: Floats, weights: Floats) -> Floats:
+    gap = weights @ gaps
     total = weights.sum(1)
     return np.asarray(np.abs(gap).sum(1) / np.where(total > 0, total, np.nan))
 
 
 def sensitivity(targets: Floats, scores: Floats, weights: Floats, thresholds: Floats) -> Floats:
     """[R] share of positives with a score at or above its threshold [N]; NaN with no positive."""
-    return _mean((scores >= thresholds).astype(np.float64), weights * targets)
+    return _share(targets * (scores >= thresholds), targets, weights)
 
 
 def specificity(targets: Floats, scores: Floats, weights: Floats, thresholds: Floats) -> Floats:
     """[R] share of negatives with a score below its threshold [N]; NaN with no negative."""
-    return _mean((scores < thresholds).astype(np.float64), weights * (1 - targets))
+    return _share((1 - targets) * (scores < thresholds), 1 - targets, weights)
 
 
 def operating_point(targets: Floats, scores: Floats) -> float | None:
@@ -93,24 +123,38 @@ def operating_point(targets: Floats, scores: Floats) -> float | None:
     targets, scores = targets[known], scores[known]
     if not 0 < targets.sum() < len(targets):
         return None
-    candidates = np.unique(scores)
-    at_or_above = scores[None, :] >= candidates[:, None]
-    youden = at_or_above @ targets / targets.sum() - at_or_above @ (1 - targets) / (1 - targets).sum()
-    return float(candidates[youden.argmax()])
+    order, ends = _sorted_groups(scores)
+    positive = np.add.reduceat(targets[order], np.r_[0, ends[:-1] + 1])
+    negative = np.add.reduceat(1 - targets[order], np.r_[0, ends[:-1] + 1])
+    at_or_above = (
+        np.cumsum(positive[::-1])[::-1] / positive.sum() - np.cumsum(negative[::-1])[::-1] / negative.sum()
+    )
+    return float(scores[order][ends][at_or_above.argmax()])
 
 
-def all_metrics(targets: Floats, scores: Floats, weights: Floats, thresholds: Floats) -> dict[str, Floats]:
-    """Every metric of one label and one arm, each [R]. Without thresholds (NaN) no sensitivity and specificity."""
-    found = {
-        "auroc": auroc(targets, scores, weights),
-        "auprc": auprc(targets, scores, weights),
-        "brier": brier(targets, scores, weights),
-        "ece": ece(targets, scores, weights),
-    }
-    if np.isfinite(thresholds).all():
-        found["sensitivity"] = sensitivity(targets, scores, weights, thresholds)
-        found["specificity"] = specificity(targets, scores, weights, thresholds)
-    return found
+def measure(targets: Floats, scores: Floats, thresholds: Floats) -> Callable[[Floats], dict[str, Floats]]:
+    """Every metric of one label and one arm, as a function of weights [R, N] that gives each [R].
+
+    Without thresholds (NaN) no sensitivity and specificity. What does not depend on the weights is done once.
+    """
+    order, ends = _sorted_groups(scores)
+    gaps, squares = _gaps(targets, scores), (scores - targets) ** 2
+    has_thresholds = bool(np.isfinite(thresholds).all())
+
+    def under(weights: Floats) -> dict[str, Floats]:
+        ranked = _ranked(targets, weights, order, ends)
+        found = {
+            "auroc": _auroc(*ranked),
+            "auprc": _auprc(*ranked),
+            "brier": _mean(squares, weights),
+            "ece": _ece(gaps, weights),
+        }
+        if has_thresholds:
+            found["sensitivity"] = sensitivity(targets, scores, weights, thresholds)
+            found["specificity"] = specificity(targets, scores, weights, thresholds)
+        return found
+
+    return under
 
 
 def estimate(values: Floats) -> Estimate:
@@ -158,8 +202,13 @@ def cramers_v(a: NDArray[np.str_], b: NDArray[np.str_]) -> float | None:
 
 def _mean(values: Floats, weights: Floats) -> Floats:
     """[R] weighted means of values [N] under weights [R, N]; NaN where all weights are 0."""
-    total = weights.sum(1)
-    return np.asarray((weights * values).sum(1) / np.where(total > 0, total, np.nan))
+    return _share(values, np.ones_like(values), weights)
+
+
+def _share(part: Floats, whole: Floats, weights: Floats) -> Floats:
+    """[R] sums of part [N] over sums of whole [N] under weights [R, N]; NaN where the whole is 0."""
+    total = weights @ whole
+    return np.asarray((weights @ part) / np.where(total > 0, total, np.nan))
 
 
 def _sorted_groups(scores: Floats) -> tuple[Ints, Ints]:
