@@ -138,7 +138,7 @@ def _judge(
     with ThreadPoolExecutor(
         min(_THREADS, len(judged) or 1)
     ) as pool:  # numpy works outside of the interpreter's lock
-        of = [pool.submit(_values, cell, c, known[:, c], truth[member, c], scores, draws) for c, _ in judged]
+        of = [pool.submit(_values, cell, c, truth[member, c], scores, draws) for c, _ in judged]
         by_label |= {label: values.result() for (_, label), values in zip(judged, of, strict=True)}
     if len(names) > 1:
         both = [v for label, v in by_label.items() if 0 < counts[label][1] < counts[label][0]]
@@ -168,22 +168,23 @@ def _draws(patients: Ints, n_replicates: int, seed: int) -> Callable[[], Iterato
 
     def chunks() -> Iterator[NDArray[np.float64]]:
         for start in range(0, len(draws), step):
-            yield draws[start : start + step][:, dense].astype(np.float64)
+            yield np.take(draws[start : start + step], dense, axis=1).astype(np.float64)
 
     return chunks
 
 
 def _values(
-    cell: _Cell, c: int, known: Bools, truth: Floats, scores: Scores, draws: Callable[[], Iterator[Floats]]
+    cell: _Cell, c: int, truth: Floats, scores: Scores, draws: Callable[[], Iterator[Floats]]
 ) -> dict[tuple[str, str], Floats]:
     """(arm, metric) -> [1 + B], gains included: tuned minus untuned under the same draw."""
     found: dict[tuple[str, str], list[Floats]] = {}
-    shares = {arm: scores.probability[arm][cell.rows][known, c] for arm in ARMS}
-    points = {arm: scores.threshold[arm][cell.rows][known, c] for arm in ARMS}
-    measure = {arm: metrics.measure(truth[known], shares[arm], points[arm]) for arm in ARMS}
+    rows = cell.rows
+    measure = {
+        arm: metrics.measure(truth, scores.probability[arm][rows, c], scores.threshold[arm][rows, c])
+        for arm in ARMS
+    }
     for chunk in draws():
-        weights = chunk[:, known]
-        by_arm = {arm: measure[arm](weights) for arm in ARMS}
+        by_arm = {arm: measure[arm](chunk) for arm in ARMS}
         for arm in ARMS:
             for name, values in by_arm[arm].items():
                 found.setdefault((arm, name), []).append(values)

@@ -44,18 +44,20 @@ def cluster_draws(clusters: Ints, n_replicates: int, seed: int) -> NDArray[np.in
 
 def auroc(targets: Floats, scores: Floats, weights: Floats) -> Floats:
     """[R] area under the ROC curve of targets [N] in {0, 1} under weights [R, N]; ties count half; NaN with one class."""
-    return _auroc(*_ranked(targets, weights, *_sorted_groups(scores)))
+    order, ends = _sorted_groups(scores)
+    return _auroc(*_ranked(targets[order], weights, order, ends))
 
 
 def auprc(targets: Floats, scores: Floats, weights: Floats) -> Floats:
     """[R] average precision (step-wise, as scikit-learn's); NaN with no positive."""
-    return _auprc(*_ranked(targets, weights, *_sorted_groups(scores)))
+    order, ends = _sorted_groups(scores)
+    return _auprc(*_ranked(targets[order], weights, order, ends))
 
 
-def _ranked(targets: Floats, weights: Floats, order: Ints, ends: Ints) -> tuple[Floats, Floats]:
+def _ranked(ranked_targets: Floats, weights: Floats, order: Ints, ends: Ints) -> tuple[Floats, Floats]:
     """Weights of positives and of negatives, each [R, G], by ascending score, equal scores together."""
-    every = weights[:, order]
-    positive = every * targets[order]
+    every = np.take(weights, order, axis=1)
+    positive = every * ranked_targets
     negative = every - positive
     if len(ends) < len(order):
         return _grouped(positive, ends), _grouped(negative, ends)
@@ -63,7 +65,7 @@ def _ranked(targets: Floats, weights: Floats, order: Ints, ends: Ints) -> tuple[
 
 
 def _auroc(positive: Floats, negative: Floats) -> Floats:
-    below = np.cumsum(negative, axis=1)
+    below = _summed(negative)
     pairs = positive.sum(1) * below[:, -1]
     below -= 0.5 * negative
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -71,13 +73,19 @@ def _auroc(positive: Floats, negative: Floats) -> Floats:
 
 
 def _auprc(positive: Floats, negative: Floats) -> Floats:
-    true = np.cumsum(positive[:, ::-1], axis=1)
+    positive = np.ascontiguousarray(positive[:, ::-1])
+    true, called = _summed(positive), _summed(positive + negative[:, ::-1])
     total = true[:, -1].copy()
-    called = np.cumsum(negative[:, ::-1], axis=1)
-    called += true
     with np.errstate(invalid="ignore", divide="ignore"):
         true /= np.maximum(called, _TINY)
-        return np.asarray(np.einsum("rg,rg->r", true, positive[:, ::-1]) / np.where(total > 0, total, np.nan))
+        return np.asarray(np.einsum("rg,rg->r", true, positive) / np.where(total > 0, total, np.nan))
+
+
+def _summed(values: Floats) -> Floats:
+    """Running sums along each row, by torch: twice as fast as numpy's."""
+    import torch
+
+    return np.asarray(torch.from_numpy(values).cumsum(1).numpy())
 
 
 _TINY = np.finfo(np.float64).tiny
@@ -91,7 +99,7 @@ def brier(targets: Floats, scores: Floats, weights: Floats) -> Floats:
 
 def ece(targets: Floats, scores: Floats, weights: Floats) -> Floats:
     """[R] expected calibration error over at most N_BINS equal-mass bins, fixed on the studies as they are."""
-    return _ece(_gaps(targets, scores), weights)
+    return _ece(_gaps(targets, scores), np.ones_like(targets), weights)
 
 
 def _gaps(targets: Floats, scores: Floats) -> Floats:
@@ -101,9 +109,9 @@ def _gaps(targets: Floats, scores: Floats) -> Floats:
     return np.asarray(member * (scores - targets)[:, None])
 
 
-def _ece(gaps: Floats, weights: Floats) -> Floats:
+def _ece(gaps: Floats, every: Floats, weights: Floats) -> Floats:
     gap = weights @ gaps
-    total = weights.sum(1)
+    total = weights @ every
     return np.asarray(np.abs(gap).sum(1) / np.where(total > 0, total, np.nan))
 
 
@@ -135,23 +143,35 @@ def operating_point(targets: Floats, scores: Floats) -> float | None:
 def measure(targets: Floats, scores: Floats, thresholds: Floats) -> Callable[[Floats], dict[str, Floats]]:
     """Every metric of one label and one arm, as a function of weights [R, N] that gives each [R].
 
-    Without thresholds (NaN) no sensitivity and specificity. What does not depend on the weights is done once.
+    Unknown targets (NaN) count nowhere. Without thresholds (NaN) no sensitivity and specificity. What does not depend on
+    the weights is done once.
     """
-    order, ends = _sorted_groups(scores)
-    gaps, squares = _gaps(targets, scores), (scores - targets) ** 2
-    has_thresholds = bool(np.isfinite(thresholds).all())
+    known = np.flatnonzero(np.isfinite(targets))
+    y, p, points = targets[known], scores[known], thresholds[known]
+    order, ends = _sorted_groups(p)
+    ranked_y, place = y[order], known[order]
+
+    def spread(values: Floats) -> Floats:
+        whole = np.zeros((len(targets), *values.shape[1:]))
+        whole[known] = values
+        return whole
+
+    gaps, squares, every = spread(_gaps(y, p)), spread((p - y) ** 2), spread(np.ones_like(y))
+    positive, negative = spread(y), spread(1 - y)
+    found_positive, found_negative = spread(y * (p >= points)), spread((1 - y) * (p < points))
+    has_thresholds = bool(np.isfinite(points).all())
 
     def under(weights: Floats) -> dict[str, Floats]:
-        ranked = _ranked(targets, weights, order, ends)
+        ranked = _ranked(ranked_y, weights, place, ends)
         found = {
             "auroc": _auroc(*ranked),
             "auprc": _auprc(*ranked),
-            "brier": _mean(squares, weights),
-            "ece": _ece(gaps, weights),
+            "brier": _share(squares, every, weights),
+            "ece": _ece(gaps, every, weights),
         }
         if has_thresholds:
-            found["sensitivity"] = sensitivity(targets, scores, weights, thresholds)
-            found["specificity"] = specificity(targets, scores, weights, thresholds)
+            found["sensitivity"] = _share(found_positive, positive, weights)
+            found["specificity"] = _share(found_negative, negative, weights)
         return found
 
     return under
