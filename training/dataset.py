@@ -69,7 +69,8 @@ class EpochOrder(Sampler[int]):
     """The order in which the tuner would show a dataset: a function of (seed, epoch), the same on every machine.
 
     With `world` processes each takes its own share and every example is shown exactly once an epoch; shares differ by one
-    at most. `state_dict` and `load_state_dict` are torchdata's: an interrupted epoch goes on with the next example.
+    at most. `state_dict` and `load_state_dict` are torchdata's: an interrupted epoch goes on behind the last example drawn.
+    DataLoader workers draw ahead: with them put the examples you trained on into the state's `shown` yourself.
     """
 
     def __init__(self, dataset: CohortDataset, seed: int = 0, *, rank: int = 0, world: int = 1) -> None:
