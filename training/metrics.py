@@ -73,8 +73,8 @@ def _auroc(positive: Floats, negative: Floats) -> Floats:
 
 
 def _auprc(positive: Floats, negative: Floats) -> Floats:
-    positive = np.ascontiguousarray(positive[:, ::-1])
-    true, called = _summed(positive), _summed(positive + negative[:, ::-1])
+    positive, negative = positive[:, ::-1].copy(), negative[:, ::-1].copy()
+    true, called = _summed(positive), _summed(positive + negative)
     total = true[:, -1].copy()
     with np.errstate(invalid="ignore", divide="ignore"):
         true /= np.maximum(called, _TINY)
@@ -85,7 +85,10 @@ def _summed(values: Floats) -> Floats:
     """Running sums along each row, by torch: twice as fast as numpy's."""
     import torch
 
-    return np.asarray(torch.from_numpy(values).cumsum(1).numpy())
+    # a single column counts as contiguous whatever its stride, and torch takes none that is negative
+    return np.asarray(
+        torch.from_numpy(values.copy() if min(values.strides) < 0 else values).cumsum(1).numpy()
+    )
 
 
 _TINY = np.finfo(np.float64).tiny

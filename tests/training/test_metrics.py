@@ -106,3 +106,13 @@ def test_cramers_v_is_none_complete_or_between() -> None:
     assert metrics.cramers_v(a, a) == pytest.approx(1)
     assert metrics.cramers_v(a, np.array(["u", "v", "u", "v"] * 10)) == pytest.approx(0)
     assert metrics.cramers_v(a, np.array(["u"] * 40)) is None
+
+
+def test_one_score_for_everybody_tells_nothing() -> None:
+    targets, scores, one = np.array([1.0, 0.0, 1.0, 0.0]), np.full(4, 0.5), np.ones((3, 4))
+    found = metrics.measure(targets, scores, np.full(4, 0.5))(one)
+    assert found["auroc"].tolist() == [0.5] * 3 and found["auprc"].tolist() == [0.5] * 3
+    single = metrics.measure(np.array([1.0, np.nan]), np.array([0.5, 0.5]), np.full(2, np.nan))(
+        np.ones((1, 2))
+    )
+    assert np.isnan(single["auroc"][0]) and single["auprc"][0] == 1.0
