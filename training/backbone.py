@@ -6,10 +6,10 @@ weights come from (backbones), heads and low-rank updates (method).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
@@ -80,7 +80,7 @@ class Backbone:
             handle.remove()
         return cls, tokens, seen[0]
 
-    def blocks(self) -> nn.ModuleList:
+    def blocks(self) -> list[nn.Module]:
         """The transformer's blocks in order. Raises ConfigurationError where the model has none."""
         return find_blocks(self.model)
 
@@ -130,27 +130,60 @@ def split_tokens(hidden: torch.Tensor, n_patches: int | None) -> tuple[torch.Ten
     return (hidden[:, 0] if n_prefix else patches.mean(1)), patches
 
 
-def find_blocks(model: nn.Module) -> nn.ModuleList:
-    """The longest list of modules of one class that hold linear layers: the transformer's blocks."""
+def find_blocks(model: nn.Module) -> list[nn.Module]:
+    """The blocks that the model is built of, in the order of its modules, through all of its stages.
+
+    Found by structure: of the modules that stand in lists with others of their class, those that hold most parameters;
+    where these are stages, the blocks inside. Raises ConfigurationError where there are none.
+    """
     from torch import nn
 
-    def is_block_list(module: nn.Module) -> bool:
-        if not isinstance(module, nn.ModuleList) or not len(module):
-            return False
-        same = len({type(m) for m in module}) == 1
-        return same and any(isinstance(m, nn.Linear) for m in module[0].modules())
+    families: dict[type, dict[int, nn.Module]] = {}
+    for module in model.modules():
+        if not isinstance(module, nn.ModuleList | nn.Sequential) or len({type(m) for m in module}) != 1:
+            continue
+        if any(True for _ in module[0].children()):
+            families.setdefault(type(module[0]), {}).update({id(m): m for m in module})
+    if not families:
+        raise ConfigurationError("This backbone has no blocks in lists: use method.kind probe or full.")
+    found = max(families.values(), key=_weight)
+    inside = {id(m) for block in found.values() for m in block.modules()} - found.keys()
+    # the nearest below: what a block itself is made of in turn is no block
+    nested = [
+        family
+        for family in families.values()
+        if len(family) > len(found) and family.keys() <= inside and _weight(family) >= _MOST * _weight(found)
+    ]
+    found = min(nested, key=len, default=found)
+    return list(found.values())
 
-    lists = [cast(nn.ModuleList, m) for m in model.modules() if is_block_list(m)]
-    if not lists:
-        raise ConfigurationError("This backbone has no transformer blocks: use method.kind probe or full.")
-    return max(lists, key=len)
+
+_MOST = 0.6
+"""Share of a stage's parameters that its blocks hold; the rest is what lies between stages."""
+
+
+def _weight(family: Mapping[int, nn.Module]) -> int:
+    return sum(p.numel() for module in family.values() for p in module.parameters())
+
+
+def is_staged(model: nn.Module) -> bool:
+    """Whether the blocks stand in several lists, with something between them that changes the resolution."""
+    names = {id(module): name for name, module in model.named_modules()}
+    return len({names[id(block)].rpartition(".")[0] for block in find_blocks(model)}) > 1
 
 
 def linear_names(model: nn.Module) -> list[str]:
-    """Names of every linear layer inside the blocks: where low-rank updates go, whatever the release calls them."""
+    """Names of every linear layer inside the blocks: where low-rank updates go, whatever the release calls them.
+
+    Raises ConfigurationError where there are none.
+    """
     from torch import nn
 
     inside = {id(m) for block in find_blocks(model) for m in block.modules() if isinstance(m, nn.Linear)}
+    if not inside:
+        raise ConfigurationError(
+            "This backbone has no linear layers in its blocks: use method.kind last_n or full."
+        )
     return [name for name, module in model.named_modules() if id(module) in inside]
 
 

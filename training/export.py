@@ -172,9 +172,9 @@ def _load_adapter(run_dir: Path, spec: TuneSpec, backbone: Backbone) -> None:
 
 
 def _refuse_unmoved(spec: TuneSpec, backbone: Backbone, found: set[str]) -> None:
-    """Every tensor of the blocks that moved must be in the adapter."""
-    blocks = list(backbone.blocks())
-    moved = blocks if spec.method.kind == "full" else blocks[len(blocks) - spec.method.blocks :]
+    """Every tensor of the blocks that moved, or of the whole backbone, must be in the adapter."""
+    blocks = [] if spec.method.kind == "full" else backbone.blocks()
+    moved = [backbone.model] if spec.method.kind == "full" else blocks[len(blocks) - spec.method.blocks :]
     inside = {id(p) for block in moved for p in block.parameters()}
     for name, parameter in backbone.model.named_parameters():
         if id(parameter) in inside and name not in found:

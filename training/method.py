@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from curation.records import ConfigurationError
 from training import batches
 from training.backbone import Backbone
 from training.cache import Cached, pool
@@ -97,8 +98,9 @@ class Learner(nn.Module):
             if isinstance(module, nn.LayerNorm) and not name.startswith("pre"):
                 module.requires_grad_(True)
         if self.is_cut:
-            for i in range(len(blocks) - n):
-                blocks[i] = _Passed(self.entering)
+            frozen = {id(block) for block in blocks[: len(blocks) - n]}
+            for name in [name for name, module in self.encoder.named_modules() if id(module) in frozen]:
+                self.encoder.set_submodule(name, _Passed(self.entering))
 
     def forward(self, indices: Ints, epoch: int | None) -> torch.Tensor:
         """Logits [B, C] of those members; epoch None shows them as they are, else augmented for that epoch."""
@@ -151,7 +153,10 @@ class Learner(nn.Module):
         """full: factor of each parameter's learning rate by depth; what lies before the blocks learns slowest."""
         if self.spec.method.kind != "full":
             return {}
-        blocks = list(self.backbone.blocks())
+        try:
+            blocks = self.backbone.blocks()
+        except ConfigurationError:
+            return {}  # no depth is known: everything learns at one rate
         factors = {id(p): LAYER_DECAY ** (len(blocks) + 1) for p in self.encoder.parameters()}
         for number, block in enumerate(blocks):
             factors.update({id(p): LAYER_DECAY ** (len(blocks) - number) for p in block.parameters()})

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from curation.records import ConfigurationError
-from training.backbone import find_blocks, linear_names, load_backbone
+from training.backbone import find_blocks, is_staged, linear_names, load_backbone
 from training.backbones import vits14
 from training.backbones.folder import digest, install
 
@@ -155,3 +155,35 @@ def test_a_changed_copy_of_the_pinned_weights_is_refused(tmp_path: Path) -> None
     (folder / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-5}))
     with pytest.raises(ConfigurationError, match="was changed"):
         load_backbone("builtin:vits14", 112, cache=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "blocks", "linears", "staged"),
+    [("swin", 11, 66, True), ("convnext", 11, 22, True), ("resnet", 11, 0, True), ("vit", 3, 18, False)],
+)
+def test_blocks_are_those_of_all_stages_in_order(kind: str, blocks: int, linears: int, staged: bool) -> None:
+    from transformers import AutoModel, ConvNextConfig, ResNetConfig, SwinConfig, ViTConfig
+
+    depths = [2, 2, 5, 2]
+    model = AutoModel.from_config(
+        {
+            "swin": lambda: SwinConfig(
+                image_size=64, embed_dim=8, depths=depths, num_heads=[1, 2, 2, 4], window_size=2
+            ),
+            "convnext": lambda: ConvNextConfig(depths=depths, hidden_sizes=[8, 16, 24, 32]),
+            "resnet": lambda: ResNetConfig(depths=depths, embedding_size=8, hidden_sizes=[8, 16, 24, 32]),
+            "vit": lambda: ViTConfig(
+                hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32
+            ),
+        }[kind]()
+    )
+    found = find_blocks(model)
+    assert len(found) == blocks and len({type(block) for block in found}) == 1
+    place = {id(module): n for n, module in enumerate(model.modules())}
+    assert [place[id(block)] for block in found] == sorted(place[id(block)] for block in found)
+    assert is_staged(model) == staged
+    if linears:
+        assert len(linear_names(model)) == linears
+    else:
+        with pytest.raises(ConfigurationError, match="no linear layers"):
+            linear_names(model)
