@@ -1,7 +1,7 @@
 """What report de-identification removes and what it leaves: ours, controls that must fail, and peers, on the same reports.
 
-Run: python -m benchmarks.deid.text.bench_text --side test|dev [--reports 2400] [--seed 20261] [--no-peers] [--show 20]
-Writes benchmarks/results/deid_text.json and .md. `--show` prints what was missed, on the development side only: whoever writes
+Run: python -m benchmarks.deid.text.bench_text --side test|dev|dev2 [--reports 2400] [--seed 20261] [--no-peers] [--show 20]
+Writes benchmarks/results/deid_text.json and .md. `--show` prints what was missed, on the development sides only: whoever writes
 rules must not see the test side's failures. Belongs here: running and reporting. Does not: corpora.py, scoring.py.
 """
 
@@ -142,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--side", choices=("dev", "test"), default="test")
+    parser.add_argument("--side", choices=("dev", "dev2", "test"), default="test")
     parser.add_argument("--profile", default="research")
     parser.add_argument("--reports", type=int, default=2400)
     parser.add_argument("--seed", type=int, default=20261)

@@ -77,7 +77,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def synthetic(side: str, reports: int, seed: int) -> list[dict[str, Any]]:
     """Reports of one side; an empty list where that side's generator is not there."""
-    name = "test_side_generator" if side == "test" else "dev_generator"
+    name = {"test": "test_side_generator", "dev2": "dev_author2_generator"}.get(side, "dev_generator")
     if (HERE / f"{name}.py").exists():
         rows = importlib.import_module(f"benchmarks.deid.text.{name}").make_reports(reports, seed)
     else:

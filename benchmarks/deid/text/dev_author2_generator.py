@@ -19,8 +19,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.deid.text.test_side_dates import write
-
 HERE = Path(__file__).parent
 LANGUAGES = ("en", "de", "es", "fr")
 SLOT = re.compile(r"\{(\w+)\}")
@@ -54,6 +52,23 @@ def templates() -> tuple[tuple[str, str, str], ...]:
             texts += tomllib.loads(path.read_text(encoding="utf-8"))[language]["reports"]
         found += [(f"{language}/{n}", language, text.strip("\n")) for n, text in enumerate(texts)]
     return tuple(found)
+
+
+def write(day: date, pattern: str, language: str) -> str:
+    """The day in words or figures; %e and %n without a nought, %o ordinal, names of the language."""
+    months, weekdays = (pools()[kind][language].split() for kind in ("months", "weekdays"))
+    month, weekday = months[day.month - 1], weekdays[day.weekday()]
+    tail = "th" if 10 < day.day < 20 else {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10, "th")
+    own = {
+        "e": f"{day.day}",
+        "n": f"{day.month}",
+        "o": f"{day.day}{tail}",
+        "B": month,
+        "b": month[:3],
+        "A": weekday,
+    }
+    own["a"] = weekday[:3]
+    return re.sub("%(.)", lambda m: own[m[1]] if m[1] in own else day.strftime(m[0]), pattern)
 
 
 class Person:
@@ -181,7 +196,12 @@ class Case:
         return self.chance.choice(pools()["relation"][self.language].split())
 
     def a_mrn(self, form: str) -> str:
-        return self.once("mrn", "########|######|##-##-##-#|@######|###-###-###" if self.language == "en" else "########|#######|##.###.###")
+        return self.once(
+            "mrn",
+            "########|######|##-##-##-#|@######|###-###-###"
+            if self.language == "en"
+            else "########|#######|##.###.###",
+        )
 
     def a_accession(self, form: str) -> str:
         return self.once("accession", "########|RAD-##-#####|CT########|@@#######|##-###-######")
@@ -197,11 +217,21 @@ class Case:
         return self.once("nhs", "### ### ####")
 
     def a_insurance(self, form: str) -> str:
-        own = {"en": "@@@##########|#@##-@@#-@@##|W#########-01", "de": "@#########", "es": "## ######## ##|@@@@##########", "fr": "########@"}
+        own = {
+            "en": "@@@##########|#@##-@@#-@@##|W#########-01",
+            "de": "@#########",
+            "es": "## ######## ##|@@@@##########",
+            "fr": "########@",
+        }
         return self.once("insurance", own[self.language])
 
     def a_licence(self, form: str) -> str:
-        own = {"en": "@#####|#######|##########", "de": "########|#########", "es": "## ## #####|######", "fr": "1########|10#########"}
+        own = {
+            "en": "@#####|#######|##########",
+            "de": "########|#########",
+            "es": "## ## #####|######",
+            "fr": "1########|10#########",
+        }
         return self.digits(self.chance.choice(own[self.language].split("|")))
 
     def a_serial(self, form: str) -> str:
@@ -249,7 +279,9 @@ class Case:
         return self.pick("employer")
 
     def a_street(self, form: str) -> str:
-        return self.pick("street").replace("{n}", str(self.chance.randrange(2, 2_400 if self.language == "en" else 180)))
+        return self.pick("street").replace(
+            "{n}", str(self.chance.randrange(2, 2_400 if self.language == "en" else 180))
+        )
 
     def a_town(self, form: str) -> str:
         return self.pick("town").replace("{z}", self.digits("###"))
