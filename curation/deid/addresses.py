@@ -42,10 +42,13 @@ def _street_forms(book: Mapping[str, Any]) -> Iterator[str]:
         yield rf"\b(?P<x>(?:(?i:flat|apt|apartment|suite|unit)[ ]\w{{1,5}},?[ ])?\d{{1,5}}[A-Za-z]?,?[ ]+(?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.?[ ]+)?(?:(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th))[ ]+){{1,4}}(?i:{after})\b\.?{unit}(?:,[ ]*{_CAP}(?:[ ]{_CAP}){{0,2}}(?:,[ ]*[A-Z]{{2}})?(?:[ ]+\d{{5}}(?:-\d{{4}})?)?)?)"
         yield r"(?P<x>\b(?i:rural route|county road|county highway|state route|highway|hwy|route|rr|fm)[ ]\d{1,4},?[ ]+(?i:box|lot|mile|unit)[ ]\d{1,5}[A-Za-z]?)\b"
         yield r"(?P<x>\b(?i:county road|county highway|state route|rural route)[ ]\d{1,4})\b"
+        yield rf"\b(?P<x>\d{{1,5}}[ ]+(?:(?i:north|south|east|west|n|s|e|w)\.?[ ]+)?\d{{1,3}}(?i:st|nd|rd|th)[ ]+(?i:{after})\b\.?{unit})"
+        yield rf"\b(?P<x>\d{{1,5}}[ ]+(?i:(?:state |county |us |u\.s\. )?(?:highway|hwy|route|road|interstate))[ ]\d{{1,4}}(?:[ ](?i:north|south|east|west|n|s|e|w)\b)?{unit})"
         yield rf"\b(?i:on|at|near|in|of|off|from|address:)[ ](?P<x>(?:{_CAP}[ ]){{1,3}}(?:Street|Road|Avenue|Lane|Boulevard|Drive|Terrace|Crescent|Close|Parkway|St\.|Rd\.?|Ave\.?|Blvd\.?)(?!\w)(?:,[ ]{_CAP}(?:[ ]{_CAP})?)?)"
         yield rf"(?P<x>\b(?:{_CAP}[ ]){{1,2}}(?:Cottage|House|Lodge|Farm|Court|Manor),[ ](?:{_CAP}[ ]){{1,3}}(?i:{after})\b(?:,[ ]{_CAP}(?:[ ]{_CAP})?)?)"
         yield rf"(?P<x>\b{_CAP},?[ ](?:NSW|VIC|QLD|WA|SA|TAS|ACT|NT)[ ]\d{{4}})\b"
     if book["code"] == "de":
+        yield r"(?i:wohnhaft|wohnt|wohnend|adresse:|anschrift:)[ ](?:in[ ]|im[ ])?(?P<x>[A-ZÄÖÜ][\wäöüß.-]{1,30}(?:[ ][A-ZÄÖÜa-zäöü][\wäöüß.-]{1,30}){0,3}[ ]\d{1,4}[ ]?[a-z]?(?!\w))"
         yield r"(?P<x>\b(?:[A-ZÄÖÜ][\wäöüß]{0,20}\.?-){1,4}(?:Straße|Strasse|Str\.|Platz|Weg|Allee|Ring|Ufer|Damm|Gasse)[ ]?\d{1,4}(?:[ ]?[-/][ ]?\d{1,4})?(?:[ ]?[a-z](?!\w))?)"
         yield r"(?P<x>\b(?:Straße|Platz|Allee|Weg)[ ](?:des|der|am|zum|zur)[ ](?:\d{1,2}\.[ ])?[A-ZÄÖÜ][\wäöüß]{1,30}[ ]\d{1,4}(?:[ ]?[a-z](?!\w))?)"
         yield r"(?P<x>\b[A-ZÄÖÜ][a-zäöüß-]{3,30}(?:stra(?:ß|ss)e|gasse|allee)(?!\w)(?:[ ]\d{1,4}[a-z]?(?!\w))?)"

@@ -37,8 +37,10 @@ _BEFORE = re.compile(
     r"(?<![\w.,/-])(?P<a>\d\d?)(?P<s1>[./-]|(?=[ ](?:au|al|bis|to)\b))(?:(?P<b>\d\d?)[./-]?)?(?P<s2>[ ]?(?:[-–—/+&]|(?i:bis|to|and|und|through|al|au|y|et)\b)[ ]?(?:(?i:zum|the)[ ])?)$"
 )
 _YEARLESS_SLASHED = re.compile(
-    r"(?<![\w.,/-])(?P<a>\d\d?)(?P<s1>/|\.)(?P<b>\d\d?)(?P<dot>\.?)(?![\w/%]|[.,-]\d)"
+    r"(?<![\w.,/-])(?P<a>\d\d?)(?P<s1>/|\.)(?P<b>\d\d?)(?P<dot>\.?)(?![\w/%]|[.,-]\d|[ ]?(?:mm|cm|ml|mg)\b)"
 )
+# what stands between the dates of a list: 5/11, 5/13 and 6/2
+_IN_LIST = re.compile(r"[ ]?(?:,|&|,?[ ](?:and|und|y|et))[ ]$")
 _CUE = re.compile(r"([^\W\d_]+)[.:]?[ ]{0,3}$")
 _BARE = re.compile(
     r"(?<![\w.,/-])(?:[1-9][./-](?:[1-9]|[12]\d|3[01])|(?:[12]\d|3[01])[./-][1-9])[./-](?:\d{4}|\d\d)(?![\w]|[.,/-]\d)"
@@ -108,7 +110,11 @@ def find_numeric(text: str, days: int, code: str, born: date | None, latest_year
     year = max(years, default=latest_year)
     for match in _YEARLESS_SLASHED.finditer(text):
         if not any(start < match.end() and match.start() < end for start, end in taken):
-            yield from _yearless(text, match, year, days, words, day_first=day_first)
+            is_listed = _IN_LIST.search(text, max(match.start() - 8, 0), match.start())
+            is_next = is_listed is not None and any(end == is_listed.start() for _, end in taken)
+            for found in _yearless(text, match, year, days, words, day_first=day_first, is_cued=is_next):
+                taken.append((found.start, found.end))
+                yield found
 
 
 def _moved(
@@ -189,18 +195,20 @@ def _first_of_range(
 
 
 def _yearless(
-    text: str, match: re.Match[str], year: int, days: int, words: Calendar, *, day_first: bool
-) -> Iterator[Found]:
+    text: str, match: re.Match[str], year: int, days: int, words: Calendar, *,
+    day_first: bool, is_cued: bool,
+) -> Iterator[Found]:  # fmt: skip
     """5.3. and `on 3/5`: a day and a month without a year, where a word before it or its closing dot says date."""
     first, second = int(match["a"]), int(match["b"])
     cue = _CUE.search(text, max(match.start() - 24, 0), match.start())
-    is_cued = cue is not None and cue[1].lower() in words.day_cues
+    word = cue[1].lower() if cue is not None else ""
+    is_cued = is_cued or word in words.day_cues or word in words.weekdays
     is_dotted = match["s1"] == "."
     if is_dotted and (not match["dot"] or (len(match["b"]) != 2 and not is_cued)):
         return
     # 03/19 is March 2019 where days are written with dots, or where 19 can be no month
     is_month = words.is_day_first and len(match["b"]) == 2 and (words.has_dots or second > 12)
-    is_month = is_month and cue is not None and cue[1].lower() in words.day_cues | words.year_cues
+    is_month = is_month and word in words.day_cues | words.year_cues
     if is_month and not is_dotted and 0 < first <= 12 and 2000 + second <= year + 1:
         moved = move_day(2000 + second, first, 15, days)
         if moved is not None:

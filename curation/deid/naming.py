@@ -54,11 +54,19 @@ def find_names(
             yield from _after_title(tokens, lexicon, first)
         elif kind in _TRUST and after < len(tokens):
             trust, gap = _TRUST[kind]
+            if kind == "relative" and _is_written_as_name(tokens[after], lexicon):
+                trust = Trust.SURE
             if gap.fullmatch(tokens[after].gap):
                 yield from _run(tokens, lexicon, after, trust)
     for position, token in enumerate(tokens):
         if token.low in lexicon.credentials and position:
             yield from _before_credential(tokens, lexicon, position)
+
+
+def _is_written_as_name(token: Token, lexicon: Lexicon) -> bool:
+    """Whether a word right behind `wife` or `son` has a capital that no sentence gives it: her niece Art."""
+    may_be_name = token.low in lexicon.given or token.low in lexicon.ambiguous or token.low not in lexicon.clinical
+    return token.gap == " " and token.text.istitle() and may_be_name and token.low not in lexicon.verbs
 
 
 def _after_title(tokens: Sequence[Token], lexicon: Lexicon, first: int) -> Iterator[Span]:
@@ -96,22 +104,66 @@ def _accepts(
     token = tokens[position]
     if token.is_initial:
         return True
+    if _is_month_as_name(tokens, position, lexicon) or (
+        trust >= Trust.SAID and _is_behind_initial(tokens, position)
+    ):
+        return True
     may_be_both = trust is Trust.SURE and is_first and token.low in lexicon.ambiguous
     if not token.text.isalpha() or (token.low in lexicon.not_names and not may_be_both):
         return False
     kind = lexicon.kind(token.low)
     if not token.is_capital:
-        # typed without capitals: only what is a name or no word at all
-        return trust is Trust.SURE and is_first and len(token.low) > 2 and kind >= Kind.UNKNOWN
+        if position and token.gap == "-" and not is_first:
+            return kind >= Kind.UNKNOWN  # Seo-yeon
+        # typed without capitals: only what is a name or no word at all, or directly behind a title: dr. long
+        is_titled = position > 0 and tokens[position - 1].low in _DOCTORS and token.low not in lexicon.verbs
+        return (
+            trust is Trust.SURE
+            and is_first
+            and len(token.low) > 2
+            and (kind >= Kind.UNKNOWN or (is_titled and token.low in lexicon.ambiguous))
+        )
     if (trust is Trust.SURE and is_first) or kind > Kind.COMMON:
         return True
     if kind is Kind.ORDINARY:
-        return False
+        return trust is Trust.SURE and not is_first and _is_only_surname(tokens, position, lexicon)
     # a rare surname may stand in the general word list
     if is_first:
         return trust >= Trust.SAID or _leads_to_name(tokens, position, lexicon)
     is_begun = lexicon.kind(tokens[position - 1].low) >= Kind.UNKNOWN or tokens[position - 1].is_initial
     return trust >= Trust.SAID or not lexicon.has_compounds or is_begun
+
+
+_DOCTORS = frozenset(["dr", "drs", "dra", "prof", "doctor", "professor", "docteur", "doctora"])
+
+
+def _is_month_as_name(tokens: Sequence[Token], position: int, lexicon: Lexicon) -> bool:
+    """Whether a month's word is a given name, for a surname follows: April Wall, JUNE PHAM."""
+    token = tokens[position]
+    is_both = token.low in lexicon.not_names and (token.low in lexicon.given or token.low in lexicon.ambiguous)
+    if not is_both or position + 1 >= len(tokens):
+        return False
+    ahead = tokens[position + 1]
+    may_be_name = ahead.is_capital and ahead.text.isalpha() and ahead.low not in lexicon.not_names
+    return token.is_capital and ahead.gap == " " and may_be_name and lexicon.kind(ahead.low) > Kind.COMMON
+
+
+def _is_behind_initial(tokens: Sequence[Token], position: int) -> bool:
+    """Whether a given name and an initial stand before the word: Callum W. March."""
+    if position < 2:
+        return False
+    token, initial, given = tokens[position], tokens[position - 1], tokens[position - 2]
+    is_name = given.text.istitle() and initial.is_initial and initial.gap == " "
+    return is_name and token.text.istitle() and len(token.text) > 2 and token.gap in (". ", " ")
+
+
+def _is_only_surname(tokens: Sequence[Token], position: int, lexicon: Lexicon) -> bool:
+    """Whether a word of the language can only be the surname of the given name before it: Frau Dr. Waltraud Magen."""
+    token, before = tokens[position], tokens[position - 1]
+    is_given = before.low in lexicon.given and before.low not in lexicon.names
+    ahead = tokens[position + 1] if position + 1 < len(tokens) else None
+    ends = ahead is None or not (SPACE.fullmatch(ahead.gap) and not ahead.is_capital) or ahead.low in AND
+    return is_given and token.gap == " " and token.text.istitle() and before.text.istitle() and ends
 
 
 def follows_given(tokens: Sequence[Token], position: int, lexicon: Lexicon) -> bool:
@@ -153,7 +205,9 @@ def _run(tokens: Sequence[Token], lexicon: Lexicon, position: int, trust: Trust)
             last = token
             position += 1
             continue
-        if not _accepts(tokens, position, lexicon, trust, is_first=n_words == 0):
+        # what a particle led to was looked at as a first word: del Río, vom Bruch
+        is_led = last is not None and last.low in lexicon.particles
+        if not _accepts(tokens, position, lexicon, trust, is_first=n_words == 0 or is_led):
             break
         if (
             n_words == 0

@@ -105,7 +105,7 @@ def _extend(tokens: Sequence[Token], lexicon: Lexicon, after: int) -> int:
         if word.text[0].isupper() or (word.text.isdigit() and end > after):
             if (word.low in lexicon.not_names or lexicon.kind(word.low) <= Kind.COMMON) and "\n" in word.gap:
                 break
-            if _is_proper(word, lexicon):
+            if _is_proper(word, lexicon) or (end == position > after and _is_second_proper(tokens, position)):
                 end = position + 1
         elif word.low not in lexicon.joiners and word.low not in lexicon.particles:
             break
@@ -117,6 +117,12 @@ def _extend(tokens: Sequence[Token], lexicon: Lexicon, after: int) -> int:
     if propers and all(lexicon.kind(t.low) is Kind.ORDINARY for t in propers):
         return after
     return end
+
+
+def _is_second_proper(tokens: Sequence[Token], position: int) -> bool:
+    """Whether a word with a capital belongs to the proper word before it, whatever it means: Sierra Alta."""
+    ahead = tokens[position + 1].gap if position + 1 < len(tokens) else "."
+    return tokens[position].gap == " " and tokens[position].text.istitle() and ahead[:1] not in ("", ":", "=")
 
 
 _RANKS = frozenset(
@@ -306,8 +312,7 @@ def _after_phrase(tokens: Sequence[Token], lexicon: Lexicon, after: int, kind: s
         ) or (
             end > start
             and word.low in lexicon.joiners
-            and end + 1 < len(tokens)
-            and tokens[end + 1].text[0].isupper()
+            and any(t.text[0].isupper() and t.gap == " " for t in tokens[end + 1 : end + 3])
         ):
             end += 1
         else:

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from curation.deid.lexicon import Kind, Lexicon
+from curation.deid.calendar_words import calendar
+from curation.deid.lexicon import ANY, Kind, Lexicon
 from curation.deid.spelling import fold
 
 
@@ -56,6 +57,8 @@ class Token:
 _WORD = re.compile(r"[^\W_]+")
 _PARAGRAPH = re.compile(r"(?:[^\n]|\n(?![ \t\r]*\n))+")
 _TITLE_CASE = re.compile(r"(?<![^\W_])(?:[^\W\d_a-z][a-z\u00df-\u00ff]+|A(?= [a-z]))")
+_FIRST_LOWER = re.compile(r"[^\w]*[a-z\u00df-\u00ff][^\n]*\.[ ][a-z\u00df-\u00ff]")
+_SENTENCE_CAPITAL = re.compile(r"(?:[a-z)]\.|[!?])\s+[^\W\d_a-z][a-z]|\n[ \t]*[^\W\d_a-z][a-z]")
 _WORDS_A_CAPITAL = 50
 _MIN_WORDS = 4  # by fewer one cannot tell
 
@@ -63,7 +66,8 @@ _MIN_WORDS = 4  # by fewer one cannot tell
 def raised(text: str) -> str:
     """The text with every paragraph in capitals that is written without, as dictated or typed in haste; same length.
 
-    A paragraph is written without capitals where hardly a word begins with one: abbreviations do not count.
+    A paragraph is written without capitals where hardly a word begins with one: abbreviations do not count, and neither do
+    months and weekdays, which programs put in; or where no sentence begins with one.
     """
     return _PARAGRAPH.sub(_raised, text)
 
@@ -71,7 +75,10 @@ def raised(text: str) -> str:
 def _raised(match: re.Match[str]) -> str:
     paragraph = match.group()
     words = sum(word.isalpha() for word in _WORD.findall(paragraph))
-    if words < _MIN_WORDS or _WORDS_A_CAPITAL * len(_TITLE_CASE.findall(paragraph)) > words:
+    of_dates = calendar(ANY).months.keys() | calendar(ANY).weekdays.keys()
+    capitals = sum(fold(word) not in of_dates for word in _TITLE_CASE.findall(paragraph))
+    is_lower = _FIRST_LOWER.match(paragraph) is not None and _SENTENCE_CAPITAL.search(paragraph) is None
+    if words < _MIN_WORDS or (_WORDS_A_CAPITAL * capitals > words and not is_lower):
         return paragraph
     # some letters have no single capital: ß
     return "".join(up if len(up := c.upper()) == 1 else c for c in paragraph)
