@@ -17,6 +17,10 @@ from curation.deid.lexicon import iter_books
 _NUMBER = r"0?(?:9\d|1[0-2]\d)"
 _SEX = r"(?:[mfwhv]|male|female|man|woman|männlich|weiblich|mann|frau|hombre|mujer|varón|homme|femme|masculin|féminin)"
 _ALONE = r"(?![\w/]|[.,:]\d|[ ]?(?:mm|cm|ml|mg|%|°|hu|bpm|cc|kg|gy|kv)|-\d)"
+_PERSONS = (
+    r"pat(?:ient(?:in|e|en)?)?\.?|paciente|frau|herrn?|mrs?\.?|ms\.?|mme|m\.|sra?\.?|man|woman|lady|gentleman|female|male|"
+    r"mujer|varón|hombre|femme|homme"
+)
 _BEFORE = r"(?<![\w.,/-])"
 
 
@@ -36,6 +40,8 @@ def _forms_of_digits(ages: Mapping[str, Any]) -> Sequence[str]:
         # a sex beside it: 93 F, 91F, 95/F, M/96, female, 92, m, 91
         rf"{_BEFORE}(?P<x>{_NUMBER})(?=[ ]?[/-]?[ ]?(?-i:[MFWHV]|yo[mf]?|y[ /.]o|ans|[ayAYJ](?:[ ]?[/,]?[ ]?[mfwMFWHV])?)(?![\w.°]))",
         rf"(?<![\w-]){_SEX}[ ]?[,/][ ]?(?P<x>{_NUMBER}){_ALONE}(?![ ]?(?:days|weeks|tage|wochen|días|jours))",
+        # a person and the age in brackets: Patientin (92), Mr Hart (95)
+        rf"(?<!\w)(?:{_PERSONS})(?:[ ](?-i:[A-Z][\w'’-]+)){{0,2}}[ ]?\((?P<x>{_NUMBER})(?=[,) ])",
         # the birthday or decade that is reached
         rf"{_BEFORE}(?P<x>{_NUMBER})(?=(?:st|nd|rd|th|\.|º|°|e|ème|er)?[ -]?(?:{ages['counted']})(?!\w))",
         rf"{_BEFORE}(?P<x>(?:10|11)(?:th|\.|ª|º|e|ème))(?=[ ](?:{ages['decade']})(?!\w))",

@@ -359,8 +359,11 @@ def patterns() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
 
 @cache
 def _patterns() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
-    rows = _book("any")["pattern"]
-    return tuple((row["category"], row.get("needs", ""), re.compile(row["find"])) for row in rows)
+    words = "(?i:" + "|".join(words_of(_book("any")["abbreviations"])) + ")"
+    return tuple(
+        (row["category"], row.get("needs", ""), re.compile(row["find"].replace("<abbreviations>", words)))
+        for row in _book("any")["pattern"]
+    )
 
 
 def book(code: str) -> Mapping[str, Any]:
