@@ -65,7 +65,9 @@ def find_names(
 
 def _is_written_as_name(token: Token, lexicon: Lexicon) -> bool:
     """Whether a word right behind `wife` or `son` has a capital that no sentence gives it: her niece Art."""
-    may_be_name = token.low in lexicon.given or token.low in lexicon.ambiguous or token.low not in lexicon.clinical
+    may_be_name = (
+        token.low in lexicon.given or token.low in lexicon.ambiguous or token.low not in lexicon.clinical
+    )
     return token.gap == " " and token.text.istitle() and may_be_name and token.low not in lexicon.verbs
 
 
@@ -140,7 +142,9 @@ _DOCTORS = frozenset(["dr", "drs", "dra", "prof", "doctor", "professor", "docteu
 def _is_month_as_name(tokens: Sequence[Token], position: int, lexicon: Lexicon) -> bool:
     """Whether a month's word is a given name, for a surname follows: April Wall, JUNE PHAM."""
     token = tokens[position]
-    is_both = token.low in lexicon.not_names and (token.low in lexicon.given or token.low in lexicon.ambiguous)
+    is_both = token.low in lexicon.not_names and (
+        token.low in lexicon.given or token.low in lexicon.ambiguous
+    )
     if not is_both or position + 1 >= len(tokens):
         return False
     ahead = tokens[position + 1]

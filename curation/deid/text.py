@@ -85,7 +85,11 @@ def _chosen(text: str, words: Lexicon, known: Known, policy: Policy, days: int) 
     moved = list(_dates(written, tokens, cues, words, known.born, policy, days))
     if written != text:  # a day in may, written without capitals
         more = _dates(text, tokens, cues, words, known.born, policy, days)
-        moved += [s for s in more if not any(s.start < m.end and m.start < s.end for m in moved)]
+        moved += [
+            replace(s, replacement=s.replacement and s.replacement.lower())
+            for s in more
+            if not any(s.start < m.end and m.start < s.end for m in moved)
+        ]
     spans = [
         *known.spans(text),
         *moved,
@@ -96,14 +100,7 @@ def _chosen(text: str, words: Lexicon, known: Known, policy: Policy, days: int) 
     spans += [*find_names(tokens, words, cues), *find_unexplained(tokens, words)]
     # before they are merged: what a trimmed span leaves may be another's
     spans = resolve(trimmed(span, text, tokens, words) for span in spans)
-    return [_as_written(span, written, text) for span in join_names(text, spans)]
-
-
-def _as_written(span: Span, written: str, text: str) -> Span:
-    """The span with a replacement in small letters, where what it replaces was raised."""
-    if span.replacement is None or written[span.start : span.end] == text[span.start : span.end]:
-        return span
-    return replace(span, replacement=span.replacement.lower())
+    return join_names(text, spans)
 
 
 def find_cues(tokens: Sequence[Token], words: Lexicon) -> list[tuple[int, int, str]]:

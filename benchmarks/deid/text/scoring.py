@@ -4,7 +4,7 @@ Belongs here: alignment and counting, the same for every tool. Does not: running
 The cleaned text alone is judged, so that a tool cannot claim a span which it then leaves in its output.
 
 A span is removed when none of its identifying words is left where it stood: words of three letters or digits and more (all
-words where it has no longer ones), without generic ones (Street, Hospital, de la). A date that reads by its own pattern counts
+words where it has no longer ones; initials together and in their order), without generic ones (Street, Hospital, de la). A date that reads by its own pattern counts
 as removed when it has changed. A clinical word is touched when the alignment does not find it again.
 """
 
@@ -149,6 +149,9 @@ def is_left(original: str, instead: str, category: str) -> bool:
         return any(len(w) >= 3 for w in kept) or len("".join(kept)) > 0.4 * len("".join(numbers))
     own = [w for w in words if w not in GENERIC] or words
     own = [w for w in own if len(w) >= 3] or own
+    if all(len(w) == 1 for w in words):
+        # J.S. that became S.M. shares a letter by chance: initials name somebody together, and in their order
+        return f" {' '.join(words)} " in f" {' '.join(words_of(instead))} "
     folded = fold(instead)
     return any(w in inner or (len(w) >= 5 and w in folded) for w in own)
 
