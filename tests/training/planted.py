@@ -29,6 +29,7 @@ def lay_down(
     holdout: bool = True,
     leak: bool = False,
     outcome: bool = False,
+    size: int = SIZE,
 ) -> Path:
     """n studies of n patients at three sites (the last one a holdout); a bright patch shows the label.
 
@@ -38,7 +39,7 @@ def lay_down(
     """
     rng = np.random.default_rng(seed)
     cohort_id = hashlib.sha256(
-        f"{name} {n} {signal} {tiles} {n_classes} {seed} {leak} {outcome}".encode()
+        f"{name} {n} {signal} {tiles} {n_classes} {seed} {leak} {outcome} {size}".encode()
     ).hexdigest()[:16]
     folder = lake / "cohorts" / cohort_id
     pack = folder / "packs" / "byhand"
@@ -61,8 +62,8 @@ def lay_down(
             covariates += [{"name": "age", "value": float(rng.integers(40, 90))}]
         members.append(Member(cohort_id, ids[0], ids[1], ids[2], site, split, labels, covariates))
         for t in range(tiles):
-            image = rng.normal(100, 20, (SIZE, SIZE))
-            image[:14, :14] += (0.0, signal, -signal)[label]
+            image = rng.normal(100, 20, (size, size))
+            image[: size // 2, : size // 2] += (0.0, signal, -signal)[label]
             rows.append((i, t, np.clip(image, 0, 255).astype(np.uint8).tobytes()))
     facts = Cohort(cohort_id, name, "a test", 1, n, len({m.patient_id for m in members}), 3, 1)
     pq.write_table(to_table(Cohort, [facts]), folder / "cohort.parquet")
@@ -73,11 +74,11 @@ def lay_down(
         {
             "member_index": pa.array([r[0] for r in rows], pa.int32()),
             "tile_index": pa.array([r[1] for r in rows], pa.int32()),
-            "tile": pa.array([r[2] for r in rows], pa.binary(SIZE * SIZE)),
+            "tile": pa.array([r[2] for r in rows], pa.binary(size * size)),
         }
     )
     pq.write_table(table, pack / "tiles.parquet", row_group_size=64, compression="none", use_dictionary=False)
-    recipe = {"size": SIZE, "tiles_per_series": tiles, "text": False, "tokenizer": None}
+    recipe = {"size": size, "tiles_per_series": tiles, "text": False, "tokenizer": None}
     digest = hashlib.sha256((pack / "tiles.parquet").read_bytes()).hexdigest()
     about = {"pack_version": PACK_VERSION, "cohort_id": cohort_id, "recipe": recipe, "n_members": n}
     (pack / "pack.json").write_text(json.dumps({**about, "files": {"tiles.parquet": digest}}))
