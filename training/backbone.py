@@ -1,13 +1,14 @@
 """What a backbone is: images in, one vector and patch tokens out; blocks that can be cut, frozen or given updates.
 
-What belongs here: the structure every transformer shares, found by structure and not by name. What does not: where
-weights come from (backbones), heads and low-rank updates (method).
+What belongs here: what the rest of the tuner asks of a model. What does not: finding its parts (structure), where weights
+come from (backbones), heads and low-rank updates (method).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import platformdirs
 from curation.records import ConfigurationError
 from training.backbones import BUILTIN, PINNED
 from training.backbones.folder import digest, load, normalisation
+from training.structure import Flow, follow, put_before, taken_before
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +47,7 @@ class Preprocess:
         return (images - mean) / std  # [N, 1, H, W] -> [N, 3, H, W]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Backbone:
     """A loaded vision model. revision: `sha256:` of config and weights."""
 
@@ -56,33 +58,76 @@ class Backbone:
 
     def embed(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """[N, 3, H, W] -> class vector [N, D], patch tokens [N, P, D], after the last norm."""
-        output = self.model(**_arguments(self.model, images))
-        return split_tokens(output.last_hidden_state, self.n_patches(images.shape[-1]))
+        hidden = last_hidden(self.model(**_arguments(self.model, images)))
+        return split_tokens(hidden, self.n_patches(images.shape[-2], images.shape[-1]))
 
-    def n_patches(self, size: int) -> int | None:
-        """Patches of an image of that size; None where the model does not cut patches of one size."""
+    def n_patches(self, height: int, width: int) -> int | None:
+        """Patches of an image of that size, px; None where the model does not cut patches of one size."""
         patch = getattr(getattr(self.model, "config", None), "patch_size", None)
-        return (size // patch) ** 2 if isinstance(patch, int) else None
+        sides = (patch, patch) if isinstance(patch, int) else tuple(patch or ())
+        return (height // sides[0]) * (width // sides[1]) if len(sides) == 2 else None
 
     def embed_and_tap(
         self, images: torch.Tensor, cut: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As `embed`, and besides the hidden states [N, L, D] that enter block number `cut`."""
-        seen: list[torch.Tensor] = []
-
-        def tap(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-            seen.append(arguments[0])
-
-        handle = self.blocks()[cut].register_forward_pre_hook(tap)
-        try:
+        """As `embed`, and besides the hidden states [N, ...] that enter block number `cut`."""
+        with taken_before(self.blocks()[cut]) as seen:
             cls, tokens = self.embed(images)
-        finally:
-            handle.remove()
         return cls, tokens, seen[0]
 
+    def embed_from(self, hidden: torch.Tensor, cut: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `embed_and_tap` gave besides those hidden states. What lies before the cut sees one blank image."""
+        with put_before(self.blocks()[cut], hidden):
+            return self.embed(self.blank(hidden.device))
+
+    def blank(self, device: torch.device | None = None) -> torch.Tensor:
+        """One image of zeros as the model takes them, [1, 3, S, S]."""
+        import torch
+
+        size = self.preprocess.size
+        return torch.zeros(1, 3, size, size, device=device)
+
     def blocks(self) -> list[nn.Module]:
-        """The transformer's blocks in order. Raises ConfigurationError where the model has none."""
-        return find_blocks(self.model)
+        """The blocks in the order in which a pass enters them. Raises ConfigurationError where the model has none."""
+        if not self.flow.blocks:
+            raise ConfigurationError("This backbone has no blocks in lists: use method.kind probe or full.")
+        return [self.model.get_submodule(name) for name in self.flow.blocks]
+
+    @cached_property
+    def flow(self) -> Flow:
+        """How a pass goes through the model, by two passes of a blank image.
+
+        Raises ConfigurationError where the model does not take images of that size, or two passes differ.
+        """
+        device = next(self.model.parameters()).device
+        try:
+            return follow(self.model, lambda: self.embed(self.blank(device)))
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ConfigurationError(
+                f"{self.id} does not take an image of {self.preprocess.size} px: {reason}. Mend model.input.size or model.id."
+            ) from None
+
+    def check_cut(self, cut: int) -> None:
+        """Raises ConfigurationError where hidden states at that block do not hold all that comes after it needs."""
+        import torch
+
+        images = torch.randn(2, *self.blank().shape[1:], generator=torch.Generator().manual_seed(0))
+        images = images.to(next(self.model.parameters()).device)
+        with torch.inference_mode():
+            *whole, hidden = self.embed_and_tap(images, cut)
+            try:
+                resumed = self.embed_from(hidden, cut)
+                fits = all(
+                    torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(whole, resumed, strict=True)
+                )
+            except RuntimeError:  # shapes of two images met those of one
+                fits = False
+        if not fits:
+            raise ConfigurationError(
+                "method.kind cut does not fit this backbone: its last blocks read more than the hidden states before them "
+                "(skip connections between stages?). Use lora, last_n, full or probe."
+            )
 
 
 def load_backbone(
@@ -117,6 +162,20 @@ def backbone_folder(model_id: str, cache: Path | None = None) -> Path:
     return Path(model_id)
 
 
+def last_hidden(output: Any) -> torch.Tensor:
+    """The last hidden states of whatever a model gives back: a tensor, an output with that name, or feature maps."""
+    import torch
+
+    if isinstance(output, torch.Tensor):
+        return output
+    hidden = getattr(output, "last_hidden_state", None)
+    if hidden is None and (maps := getattr(output, "feature_maps", None)):
+        hidden = maps[-1]
+    if not isinstance(hidden, torch.Tensor):
+        raise TypeError(f"it gives {type(output).__name__}, which holds no last hidden states")
+    return hidden
+
+
 def split_tokens(hidden: torch.Tensor, n_patches: int | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Last hidden states [N, L, D] -> class vector [N, D] and patch tokens [N, P, D].
 
@@ -128,63 +187,6 @@ def split_tokens(hidden: torch.Tensor, n_patches: int | None) -> tuple[torch.Ten
     n_prefix = max(0, hidden.shape[1] - (n_patches or hidden.shape[1]))
     patches = hidden[:, n_prefix:]
     return (hidden[:, 0] if n_prefix else patches.mean(1)), patches
-
-
-def find_blocks(model: nn.Module) -> list[nn.Module]:
-    """The blocks that the model is built of, in the order of its modules, through all of its stages.
-
-    Found by structure: of the modules that stand in lists with others of their class, those that hold most parameters;
-    where these are stages, the blocks inside. Raises ConfigurationError where there are none.
-    """
-    from torch import nn
-
-    families: dict[type, dict[int, nn.Module]] = {}
-    for module in model.modules():
-        if not isinstance(module, nn.ModuleList | nn.Sequential) or len({type(m) for m in module}) != 1:
-            continue
-        if any(True for _ in module[0].children()):
-            families.setdefault(type(module[0]), {}).update({id(m): m for m in module})
-    if not families:
-        raise ConfigurationError("This backbone has no blocks in lists: use method.kind probe or full.")
-    found = max(families.values(), key=_weight)
-    inside = {id(m) for block in found.values() for m in block.modules()} - found.keys()
-    # the nearest below: what a block itself is made of in turn is no block
-    nested = [
-        family
-        for family in families.values()
-        if len(family) > len(found) and family.keys() <= inside and _weight(family) >= _MOST * _weight(found)
-    ]
-    found = min(nested, key=len, default=found)
-    return list(found.values())
-
-
-_MOST = 0.6
-"""Share of a stage's parameters that its blocks hold; the rest is what lies between stages."""
-
-
-def _weight(family: Mapping[int, nn.Module]) -> int:
-    return sum(p.numel() for module in family.values() for p in module.parameters())
-
-
-def is_staged(model: nn.Module) -> bool:
-    """Whether the blocks stand in several lists, with something between them that changes the resolution."""
-    names = {id(module): name for name, module in model.named_modules()}
-    return len({names[id(block)].rpartition(".")[0] for block in find_blocks(model)}) > 1
-
-
-def linear_names(model: nn.Module) -> list[str]:
-    """Names of every linear layer inside the blocks: where low-rank updates go, whatever the release calls them.
-
-    Raises ConfigurationError where there are none.
-    """
-    from torch import nn
-
-    inside = {id(m) for block in find_blocks(model) for m in block.modules() if isinstance(m, nn.Linear)}
-    if not inside:
-        raise ConfigurationError(
-            "This backbone has no linear layers in its blocks: use method.kind last_n or full."
-        )
-    return [name for name, module in model.named_modules() if id(module) in inside]
 
 
 def _arguments(model: nn.Module, images: torch.Tensor) -> dict[str, Any]:

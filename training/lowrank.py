@@ -1,4 +1,4 @@
-"""Low-rank updates of linear layers (LoRA): y = W x + (alpha / r) B A x, with W frozen, B zero at the start.
+"""Low-rank updates (LoRA) of layers that multiply by a matrix: y = W x + (alpha / r) B A x, W frozen, B zero at the start.
 
 Saved under PEFT's tensor names with PEFT's config, so that `peft` loads the adapter onto the same backbone.
 """
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
-from training.backbone import linear_names
+from training.structure import matrix_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,33 +21,43 @@ _PREFIX = "base_model.model."
 
 
 class LowRank(nn.Module):
-    """One frozen linear layer with its update."""
+    """One frozen layer with its update.
 
-    def __init__(self, base: nn.Linear, rank: int, alpha: float, generator: torch.Generator) -> None:
+    Of a convolution [out, in, *kernel] A is one of the same kernel to `rank` channels, B one of 1 x 1 back.
+    """
+
+    def __init__(self, base: nn.Module, rank: int, alpha: float, generator: torch.Generator) -> None:
         super().__init__()
         self.base = base
         self.scale = alpha / rank
-        bound = base.in_features**-0.5
-        down = (torch.rand(rank, base.in_features, generator=generator) * 2 - 1) * bound
-        self.lora_A = nn.Parameter(down)
-        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
+        weight = base.weight
+        assert isinstance(weight, nn.Parameter)
+        n_out, *inner = weight.T.shape if isinstance(base, Conv1D) else weight.shape  # Conv1D keeps [in, out]
+        down = torch.rand(rank, *inner, generator=generator) * 2 - 1
+        self.lora_A = nn.Parameter(down * down[0].numel() ** -0.5)
+        self.lora_B = nn.Parameter(torch.zeros(n_out, rank, *[1] * (len(inner) - 1)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[..., in] -> [..., out]."""
-        update = functional.linear(functional.linear(x, self.lora_A), self.lora_B)
-        return torch.as_tensor(self.base(x) + self.scale * update)
+        """As the layer itself: [..., in] -> [..., out], or [N, in, *size] -> [N, out, *size]."""
+        base = self.base
+        if isinstance(base, nn.Conv2d):
+            down = functional.conv2d(x, self.lora_A, None, base.stride, base.padding, base.dilation)
+            update = functional.conv2d(down, self.lora_B)
+        elif isinstance(base, nn.Conv3d):
+            down = functional.conv3d(x, self.lora_A, None, base.stride, base.padding, base.dilation)
+            update = functional.conv3d(down, self.lora_B)
+        else:
+            update = functional.linear(functional.linear(x, self.lora_A), self.lora_B)
+        return torch.as_tensor(base(x) + self.scale * update)
 
 
 def add_updates(model: nn.Module, rank: int, seed: int) -> list[str]:
-    """Freezes the model and gives every linear layer inside its blocks an update, in place; names of those layers."""
-    names = linear_names(model)
+    """Freezes the model and gives every matrix inside its blocks an update, in place; names of those layers."""
+    names = matrix_names(model)
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for name in names:
-        parent = model.get_submodule(name.rpartition(".")[0])
-        base = model.get_submodule(name)
-        assert isinstance(base, nn.Linear)
-        setattr(parent, name.rpartition(".")[2], LowRank(base, rank, 2.0 * rank, generator))
+        model.set_submodule(name, LowRank(model.get_submodule(name), rank, 2.0 * rank, generator))
     return names
 
 

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from curation.records import ConfigurationError
 from training import batches
 from training.backbone import Backbone
 from training.cache import Cached, pool
 from training.lowrank import add_updates
 from training.probe import Head
 from training.spec import TuneSpec
+from training.structure import first_tensor
 
 Ints = NDArray[np.int64]
 
@@ -51,14 +51,15 @@ class LinearHead(nn.Module):
 
 
 class _Passed(nn.Module):
-    """Stands where a frozen block stood. The first of them hands out the hidden states that were cached."""
+    """Stands where a frozen block stood that need not be computed: hands on what it was given."""
 
-    def __init__(self, owner: list[torch.Tensor | None]) -> None:
+    def __init__(self, n_outputs: int) -> None:
         super().__init__()
-        self.owner = owner
+        self.n_outputs = n_outputs
 
-    def forward(self, hidden: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        return hidden if self.owner[0] is None else self.owner[0]
+    def forward(self, *arguments: Any, **named: Any) -> Any:
+        hidden = first_tensor(arguments, named)
+        return hidden if not self.n_outputs else (hidden, *[None] * (self.n_outputs - 1))
 
 
 class Learner(nn.Module):
@@ -77,7 +78,6 @@ class Learner(nn.Module):
         self.spec, self.preprocess, self.tiles, self.cached = spec, backbone.preprocess, tiles, cached
         self.backbone = backbone
         self.encoder, self.head = backbone.model, LinearHead(head)
-        self.entering: list[torch.Tensor | None] = [None]
         kind = spec.method.kind
         self.is_cut = kind == "cut"
         if kind == "lora":
@@ -91,44 +91,39 @@ class Learner(nn.Module):
 
     def _free_last(self, n: int) -> None:
         """Lets the last n blocks learn, and what comes after them (the last norm)."""
-        blocks = self.backbone.blocks()
-        for block in blocks[len(blocks) - n :]:
+        flow, blocks = self.backbone.flow, self.backbone.blocks()
+        self.cut = len(blocks) - n
+        for block in blocks[self.cut :]:
             block.requires_grad_(True)
-        for name, module in self.encoder.named_children():
-            if isinstance(module, nn.LayerNorm) and not name.startswith("pre"):
-                module.requires_grad_(True)
-        if self.is_cut:
-            frozen = {id(block) for block in blocks[: len(blocks) - n]}
-            for name in [name for name, module in self.encoder.named_modules() if id(module) in frozen]:
-                self.encoder.set_submodule(name, _Passed(self.entering))
+        for name in flow.after:
+            self.encoder.get_parameter(name).requires_grad_(True)
+        entering = flow.shapes[self.cut][0]
+        if self.is_cut and all(shape == entering for pair in flow.shapes[: self.cut] for shape in pair):
+            for name, n_outputs in zip(flow.blocks[: self.cut], flow.n_outputs, strict=False):
+                self.encoder.set_submodule(name, _Passed(n_outputs))
 
     def forward(self, indices: Ints, epoch: int | None) -> torch.Tensor:
         """Logits [B, C] of those members; epoch None shows them as they are, else augmented for that epoch."""
         if self.is_cut:
-            images = self._set_hidden(indices, epoch)
+            cls, tokens = self.backbone.embed_from(self._hidden(indices, epoch), self.cut)
         else:
             shown = self.tiles.take(indices)
             if epoch is not None and self.spec.data.augment == "light":
                 shown = batches.augment(shown, indices, self.spec.seed, epoch)
             images = self.preprocess(shown.flatten(0, 1).to(self.device))  # [B, T, H, W] -> [B*T, 3, S, S]
-        cls, tokens = self.backbone.embed(images)
-        self.entering[0] = None
+            cls, tokens = self.backbone.embed(images)
         with torch.autocast(self.device.type, enabled=False):  # logits in full precision
             return cast(torch.Tensor, self.head(pool(cls, tokens, self.tiles.n_tiles)))  # [B, 2D] -> [B, C]
 
-    def _set_hidden(self, indices: Ints, epoch: int | None) -> torch.Tensor:
-        """Puts cached hidden states [B*T, L, D] where the first moving block will find them; a blank image."""
+    def _hidden(self, indices: Ints, epoch: int | None) -> torch.Tensor:
+        """Cached hidden states [B*T, ...] of those members, in the view of that epoch."""
         hidden = self.cached.hidden
         assert hidden is not None
         views = [0] * len(indices)
         if epoch is not None and self.spec.method.views > 1:
             views = [batches.view_of(int(i), self.spec.seed, epoch, self.spec.method.views) for i in indices]
-        rows = np.stack([hidden[v, i] for v, i in zip(views, indices, strict=True)])  # [B, T, L, D]
-        entering = torch.from_numpy(rows.reshape(-1, *rows.shape[2:])).to(self.device, torch.float32)
-        self.entering[0] = entering
-        size = self.preprocess.size
-        # one blank image is enough: what it becomes before the cut is thrown away
-        return torch.zeros(1, 3, size, size, device=self.device)
+        rows = np.stack([hidden[v, i] for v, i in zip(views, indices, strict=True)])  # [B, T, ...]
+        return torch.from_numpy(rows.reshape(-1, *rows.shape[2:])).to(self.device, torch.float32)
 
     def moving(self) -> dict[str, nn.Parameter]:
         """What learns, by name."""
@@ -153,14 +148,15 @@ class Learner(nn.Module):
         """full: factor of each parameter's learning rate by depth; what lies before the blocks learns slowest."""
         if self.spec.method.kind != "full":
             return {}
-        try:
-            blocks = self.backbone.blocks()
-        except ConfigurationError:
+        flow = self.backbone.flow
+        n = len(flow.blocks)
+        if not n:
             return {}  # no depth is known: everything learns at one rate
-        factors = {id(p): LAYER_DECAY ** (len(blocks) + 1) for p in self.encoder.parameters()}
-        for number, block in enumerate(blocks):
-            factors.update({id(p): LAYER_DECAY ** (len(blocks) - number) for p in block.parameters()})
-        for module in self.encoder.children():
-            if isinstance(module, nn.LayerNorm):
-                factors.update({id(p): 1.0 for p in module.parameters()})
+        factors = {id(p): LAYER_DECAY ** (n + 1) for p in self.encoder.parameters()}
+        for name, left in flow.left.items():
+            if left:  # between two blocks as the one above, after the last at the peak
+                own = self.encoder.get_submodule(name).parameters(recurse=False)
+                factors.update({id(p): LAYER_DECAY ** (n - left) for p in own})
+        for number, block in enumerate(self.backbone.blocks()):
+            factors.update({id(p): LAYER_DECAY ** (n - number) for p in block.parameters()})
         return factors

@@ -192,7 +192,7 @@ def _predictions(job: Job, scores: Scores) -> Any:
 
 
 def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backbone, batches.Tiles]:
-    from training.backbone import is_staged, load_backbone
+    from training.backbone import load_backbone
     from training.export import write_environment
 
     write_environment(job.run, job.device, job.precision)
@@ -200,14 +200,11 @@ def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backb
     seen = job.spec.model
     backbone = load_backbone(seen.id, seen.input.size, seen.revision, backbone_cache)
     moving = job.spec.method.blocks
+    n_blocks = len(backbone.flow.blocks)  # one pass: a model that cannot run is told of before tiles are made
     if job.spec.method.kind in ("cut", "last_n") and moving >= len(backbone.blocks()):
-        raise ConfigurationError(
-            f"method.blocks is {moving}, the backbone has {len(backbone.blocks())}: leave one frozen."
-        )
-    if job.spec.method.kind == "cut" and is_staged(backbone.model):
-        raise ConfigurationError(
-            "method.kind cut needs a backbone of one resolution; this one has stages. Use lora, last_n, full or probe."
-        )
+        raise ConfigurationError(f"method.blocks is {moving}, the backbone has {n_blocks}: leave one frozen.")
+    if job.spec.method.kind == "cut":
+        backbone.check_cut(n_blocks - moving)
     job.beat("making tiles", 0.03)
     pack = batches.find_pack(
         lake_root,
