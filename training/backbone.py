@@ -6,6 +6,7 @@ come from (backbones), heads and low-rank updates (method).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,36 +16,14 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from curation.records import ConfigurationError
-from training.backbones import BUILTIN, PINNED
+from training.backbones import BUILTIN, PINNED, VOLUMES, adapter
 from training.backbones.folder import digest, load, normalisation
+from training.backbones.preprocess import Preprocess, VolumePreprocess
 from training.structure import Flow, follow, put_before, taken_before
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-
-@dataclass(frozen=True, slots=True)
-class Preprocess:
-    """How stored tiles become what the backbone saw in its own training; part of every cache's key."""
-
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
-        """uint8 or float tiles in 0..255 [N, H, W] -> normalised [N, 3, size, size], float32."""
-        import torch
-        from torch.nn import functional
-
-        images = tiles.to(torch.float32).unsqueeze(1) / 255.0
-        if images.shape[-1] != self.size:
-            images = functional.interpolate(
-                images, size=(self.size, self.size), mode="bilinear", antialias=True
-            )
-        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
-        return (images - mean) / std  # [N, 1, H, W] -> [N, 3, H, W]
 
 
 @dataclass(frozen=True)
@@ -54,10 +33,10 @@ class Backbone:
     id: str
     revision: str
     model: nn.Module
-    preprocess: Preprocess
+    preprocess: Preprocess | VolumePreprocess
 
     def embed(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[N, 3, H, W] -> class vector [N, D], patch tokens [N, P, D], after the last norm."""
+        """[N, *preprocess.shape] -> class vector [N, D], patch tokens [N, P, D], after the last norm."""
         hidden = last_hidden(self.model(**_arguments(self.model, images)))
         return split_tokens(hidden, self.n_patches(images.shape[-2], images.shape[-1]))
 
@@ -81,11 +60,10 @@ class Backbone:
             return self.embed(self.blank(hidden.device))
 
     def blank(self, device: torch.device | None = None) -> torch.Tensor:
-        """One image of zeros as the model takes them, [1, 3, S, S]."""
+        """One image of zeros as the model takes them, [1, *preprocess.shape]."""
         import torch
 
-        size = self.preprocess.size
-        return torch.zeros(1, 3, size, size, device=device)
+        return torch.zeros(1, *self.preprocess.shape, device=device)
 
     def blocks(self) -> list[nn.Module]:
         """The blocks in the order in which a pass enters them. Raises ConfigurationError where the model has none."""
@@ -147,18 +125,21 @@ def load_backbone(
         raise ConfigurationError(
             f"The converted copy {folder} was changed ({found[:19]}). Delete that folder and run again."
         )
+    if name := adapter.named_in(folder):
+        brought = adapter.find_adapter(name)
+        config = json.loads((folder / "config.json").read_text())
+        return Backbone(model_id, found, adapter.load(folder, brought), brought.preprocess(config, size))
     mean, std = normalisation(folder)
     return Backbone(model_id, found, load(folder), Preprocess(size, mean, std))
 
 
 def backbone_folder(model_id: str, cache: Path | None = None) -> Path:
     """Where a backbone's files lie, made on first use for the built-in ones."""
-    if model_id in BUILTIN:
-        return BUILTIN[model_id](cache or Path(platformdirs.user_cache_dir("rwid")) / "backbones")
+    known = {**BUILTIN, **VOLUMES}
+    if model_id in known:
+        return known[model_id](cache or Path(platformdirs.user_cache_dir("rwid")) / "backbones")
     if model_id.startswith("builtin:"):
-        raise ConfigurationError(
-            f"No backbone {model_id!r}; built in are {', '.join(BUILTIN)}. Mend model.id."
-        )
+        raise ConfigurationError(f"No backbone {model_id!r}; built in are {', '.join(known)}. Mend model.id.")
     return Path(model_id)
 
 
@@ -182,8 +163,8 @@ def split_tokens(hidden: torch.Tensor, n_patches: int | None) -> tuple[torch.Ten
     What stands in front of the patches are class and register tokens. A model without a class token (or a convolutional
     one, [N, C, H, W]) gives the mean of its patches instead.
     """
-    if hidden.ndim == 4:
-        hidden = hidden.flatten(2).transpose(1, 2)  # [N, C, H, W] -> [N, H*W, C]
+    if hidden.ndim > 3:
+        hidden = hidden.flatten(2).transpose(1, 2)  # [N, C, H, W] or [N, C, D, H, W] -> [N, H*W or D*H*W, C]
     n_prefix = max(0, hidden.shape[1] - (n_patches or hidden.shape[1]))
     patches = hidden[:, n_prefix:]
     return (hidden[:, 0] if n_prefix else patches.mean(1)), patches

@@ -197,7 +197,13 @@ def _shape(model_id: str) -> tuple[int, int, int]:
     facts = json.loads(config.read_text())
     facts = facts.get("vision_config", facts)
     return (
-        int(facts.get("hidden_size", 384)),
-        int(facts.get("num_hidden_layers", 12)),
-        int(facts.get("patch_size", 16)),
+        _largest(facts.get("hidden_size"), 384),
+        _largest(facts.get("num_hidden_layers"), 12),
+        _largest(facts.get("patch_size"), 16),
     )
+
+
+def _largest(value: Any, default: int) -> int:
+    """Of a number, of one for each side or stage, or of none."""
+    numbers = value if isinstance(value, list) else [value]
+    return max((int(n) for n in numbers if n), default=default)

@@ -193,6 +193,7 @@ def _predictions(job: Job, scores: Scores) -> Any:
 
 def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backbone, batches.Tiles]:
     from training.backbone import load_backbone
+    from training.backbones.preprocess import VolumePreprocess
     from training.export import write_environment
 
     write_environment(job.run, job.device, job.precision)
@@ -200,6 +201,11 @@ def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backb
     seen = job.spec.model
     backbone = load_backbone(seen.id, seen.input.size, seen.revision, backbone_cache)
     moving = job.spec.method.blocks
+    if isinstance(backbone.preprocess, VolumePreprocess):
+        raise ConfigurationError(
+            f"{seen.id} takes volumes; runs show tiles in this release. Use it by training.backbone.load_backbone, or give "
+            "another backbone as model.id."
+        )
     n_blocks = len(backbone.flow.blocks)  # one pass: a model that cannot run is told of before tiles are made
     if job.spec.method.kind in ("cut", "last_n") and moving >= len(backbone.blocks()):
         raise ConfigurationError(f"method.blocks is {moving}, the backbone has {n_blocks}: leave one frozen.")
