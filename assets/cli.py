@@ -19,6 +19,7 @@ from assets.commands import (
     doctor,
     ingest,
     key,
+    predict,
     refusals,
     runs,
     sites,
@@ -71,6 +72,7 @@ for _name, _function in {
     "verify": verify.verify,
     "sql": sql.sql,
     "tune": tune.tune,
+    "predict": predict.predict,
     "synth": synth.synth,
     "doctor": doctor.doctor,
 }.items():

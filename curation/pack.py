@@ -120,6 +120,18 @@ def pack_id_of(cohort_id: str, recipe: PackRecipe, tokenizer_json: str | None = 
     return hashlib.sha256(body.encode()).hexdigest()[:16]
 
 
+def read_tiles(
+    lake: Lake, snapshot: Snapshot, members: Sequence[Row], recipe: PackRecipe, workers: int = 1
+) -> tuple[dict[UUID, NDArray[np.uint8]], dict[UUID, list[tuple[UUID, int]]], dict[str, str]]:
+    """Tiles as a pack of that recipe would hold them, without building one: for series that are in no cohort.
+
+    Gives uint8 [T, H, W] by series, the (instance, frame) that each tile shows, and why the other series have none.
+    `members` need `series_id`, `study_id` and `patient_id`.
+    """
+    builder = _Builder(lake, snapshot, recipe, members, Path(), workers)
+    return builder.read()
+
+
 class _Builder:
     """Writes the chunks of one pack; a chunk that is there is whole, because it is renamed when it is."""
 
@@ -161,6 +173,20 @@ class _Builder:
                 "(keep: is_whole), or bring them in again."
             )
         return paths
+
+    def read(
+        self,
+    ) -> tuple[dict[UUID, NDArray[np.uint8]], dict[UUID, list[tuple[UUID, int]]], dict[str, str]]:
+        """Everything at once, in memory."""
+        wanted = self._plan(0, len(self._members))
+        made = self._tiles(wanted)
+        shown: dict[UUID, list[tuple[UUID, int]]] = defaultdict(list)
+        for one in wanted:
+            row = one.source.instance
+            shown[row["series_id"]].append((row["instance_id"], one.source.frame_index))
+        whole = {s: keys for s, keys in shown.items() if all(key in made for key in keys)}
+        arrays = {s: np.stack([made[key][0].pixels for key in keys]) for s, keys in whole.items()}
+        return arrays, whole, self._unreadable
 
     def _write_chunk(self, path: Path, start: int, stop: int) -> None:
         wanted = self._plan(start, stop)

@@ -157,6 +157,8 @@ def _judge(job: Job, fold: Fold, untuned: Floats, tuned: Floats) -> Scores:
         truth = job.truth[fold.tune]
         points = [metrics.operating_point(truth[:, c], share[fold.tune, c]) for c in range(len(job.names))]
         row = np.array([np.nan if p is None else p for p in points])
+        if arm == "tuned" and fold.name == "cohort":
+            job.run.write_json("operating_points.json", dict(zip(job.names, points, strict=True)))
         arms[arm], thresholds[arm] = share[fold.judged], np.tile(row, (len(fold.judged), 1))
     return Scores(fold.judged, fold.split, arms, thresholds)
 

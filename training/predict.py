@@ -1,0 +1,230 @@
+"""A finished run's model on DICOM: predictions as Parquet, and as DICOM SR that points to the images that were judged.
+
+What belongs here: which series are judged, and what is written. What does not: how files become tiles (curation.scratch,
+curation.pack: the road of every delivery, so that a file gives the prediction that its lake would give), the model
+(export), the document (structured_report).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curation.cohort_folder import find_cohort
+from curation.lake import Lake
+from curation.pack import PackRecipe, read_tiles
+from curation.records import ConfigurationError
+from curation.scratch import Scratch, scratch_lake
+from curation.settings import Settings
+from training.export import Tuned, load_tuned
+from training.runs import RunFolder, replace_file
+
+Progress = Callable[[str, int, int], None]
+
+BATCH = 32
+PREDICTIONS, REFUSED = "predictions.parquet", "refused.parquet"
+
+SCHEMA = pa.schema(
+    [
+        ("study_instance_uid", pa.string()),
+        ("series_instance_uid", pa.string()),
+        ("sop_instance_uids", pa.list_(pa.string())),
+        ("frame_indices", pa.list_(pa.int32())),
+        ("pixel_sha256", pa.list_(pa.binary())),
+        ("label", pa.string()),
+        ("score", pa.float64()),
+        ("threshold", pa.float64()),
+        ("is_positive", pa.bool_()),
+        ("run_id", pa.string()),
+        ("model_sha256", pa.string()),
+    ],
+    metadata={"note": "UIDs are those of the source: keep this file where the source may lie."},
+)
+"""One row a series and label. The instances and frames (from 0) are those that the model saw; hashes are of stored values."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One series: its scores [C], and the (file, frame from 0, hash of the stored values) of every tile."""
+
+    scores: NDArray[np.float64]
+    shown: tuple[tuple[Path, int, bytes], ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was written: series judged, documents, and how many series or files were not judged, by reason."""
+
+    run_id: str
+    series: int
+    documents: int
+    refused: Mapping[str, int]
+    out: Path
+
+
+def predict(
+    settings: Settings, run_id: str, src: Path, out: Path, *, site: str | None = None,
+    with_reports: bool = True, backbone_cache: Path | None = None, progress: Progress | None = None,
+) -> Summary:  # fmt: skip
+    """Judges every series under SRC that is of a modality and kind the run was tuned on; writes OUT/predictions.parquet,
+    OUT/refused.parquet and OUT/sr/*.dcm. The same again writes the same rows.
+
+    Raises ConfigurationError where the run is not finished, its model lacks a part, or OUT lies in SRC.
+    """
+    if out.resolve() == src.resolve() or out.resolve().is_relative_to(src.resolve()):
+        raise ConfigurationError(f"{out} lies in {src}; name a folder outside of it.")
+    run = RunFolder(settings.places.lake, run_id)
+    tuned = load_tuned(run.path, backbone_cache)
+    wanted = _tuned_on(Lake(settings.places.lake), tuned.spec.cohort)
+    with scratch_lake(settings, src, site, progress) as scratch:
+        judged, refused = _judge(tuned, scratch, wanted, progress)
+    facts = {
+        "run_id": run_id,
+        "model_sha256": model_digest(run.path),
+        "points": run.read_json("operating_points.json") or {},
+    }
+    rows = [row for one in judged for row in _rows(one, tuned.outputs, facts)]
+    _write_parquet(out / PREDICTIONS, pa.Table.from_pylist(rows, schema=SCHEMA))
+    reasons = [{"reason": why, "n": n} for why, n in sorted(refused.items())]
+    _write_parquet(
+        out / REFUSED, pa.Table.from_pylist(reasons, pa.schema([("reason", pa.string()), ("n", pa.int64())]))
+    )
+    documents = _write_reports(judged, tuned, facts, out / "sr", progress) if with_reports else 0
+    return Summary(run_id, len(judged), documents, dict(sorted(refused.items())), out)
+
+
+def model_digest(run_dir: Path) -> str:
+    """SHA-256 over every released tensor file of a run, hex: which model a prediction is of."""
+    digest = hashlib.sha256()
+    for name in ("head.safetensors", "adapter.safetensors"):
+        path = run_dir / name
+        if path.is_file():
+            digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _tuned_on(lake: Lake, cohort: str) -> set[tuple[str, str | None]]:
+    """(modality, kind) of the series that the run's cohort holds."""
+    members = pq.read_table(find_cohort(lake, cohort) / "members.parquet", columns=["series_id"])
+    with lake.connect() as con:
+        con.register("of_cohort", members)
+        rows = con.execute(
+            "SELECT DISTINCT modality, kind FROM series WHERE series_id IN (SELECT series_id FROM of_cohort)"
+        )
+        return {(modality, kind) for modality, kind in rows.fetchall()}
+
+
+def _judge(
+    tuned: Tuned, scratch: Scratch, wanted: set[tuple[str, str | None]], progress: Progress | None
+) -> tuple[list[Judged], Counter[str]]:
+    refused = Counter(scratch.curated.refusals)
+    snapshot = scratch.lake.snapshot()
+    with scratch.lake.connect(snapshot.number) as con:
+        found = con.execute(
+            "SELECT series_id, study_id, patient_id, modality, kind FROM series ORDER BY series_id"
+        ).fetchall()
+        sources = con.execute("SELECT instance_id, source_digest FROM instances").fetchall()
+        hashes = con.execute("SELECT instance_id, frame_index, pixel_sha256 FROM frames").fetchall()
+    members = [
+        dict(zip(("series_id", "study_id", "patient_id"), row[:3], strict=True))
+        for row in found
+        if (row[3], row[4]) in wanted
+    ]
+    refused["not_tuned_on"] += len(found) - len(members)
+    files = {
+        instance: scratch.files[bytes(digest)]
+        for instance, digest in sources
+        if bytes(digest) in scratch.files
+    }
+    sums = {(instance, index): bytes(digest) for instance, index, digest in hashes}
+    seen = tuned.spec.model.input
+    recipe = PackRecipe(size=seen.size, tiles_per_series=seen.tiles, text=False)
+    judged: list[Judged] = []
+    for start in range(0, len(members), BATCH):
+        part = members[start : start + BATCH]
+        arrays, shown, unreadable = read_tiles(scratch.lake, snapshot, part, recipe)
+        refused.update(unreadable.values())
+        ids = sorted(arrays)
+        if ids:
+            scores = tuned.predict(np.stack([arrays[i] for i in ids]))
+            judged += [
+                Judged(score, _shown(shown[i], files, sums)) for i, score in zip(ids, scores, strict=True)
+            ]
+        if progress:
+            progress("predict", min(start + BATCH, len(members)), len(members))
+    return judged, +refused
+
+
+def _shown(
+    keys: Sequence[tuple[UUID, int]], files: Mapping[UUID, Path], sums: Mapping[tuple[UUID, int], bytes]
+) -> tuple[tuple[Path, int, bytes], ...]:
+    return tuple((files[instance], index, sums[instance, index]) for instance, index in keys)
+
+
+def _header(path: Path) -> Any:
+    from pydicom import dcmread
+
+    return dcmread(path, stop_before_pixels=True, force=True)
+
+
+def _rows(one: Judged, outputs: Sequence[str], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    headers = {path: _header(path) for path, _, _ in one.shown}
+    first = headers[one.shown[0][0]]
+    where = {
+        "study_instance_uid": str(first.StudyInstanceUID),
+        "series_instance_uid": str(first.SeriesInstanceUID),
+        "sop_instance_uids": [str(headers[path].SOPInstanceUID) for path, _, _ in one.shown],
+        "frame_indices": [index for _, index, _ in one.shown],
+        "pixel_sha256": [digest for _, _, digest in one.shown],
+        "run_id": facts["run_id"],
+        "model_sha256": facts["model_sha256"],
+    }
+    rows = []
+    for label, score in zip(outputs, one.scores, strict=True):
+        threshold = facts["points"].get(label)
+        is_positive = None if threshold is None else bool(score >= threshold)
+        rows.append(
+            {
+                **where,
+                "label": label,
+                "score": float(score),
+                "threshold": threshold,
+                "is_positive": is_positive,
+            }
+        )
+    return rows
+
+
+def _write_reports(
+    judged: Sequence[Judged], tuned: Tuned, facts: Mapping[str, Any], folder: Path, progress: Progress | None
+) -> int:
+    from training.structured_report import document
+
+    for n, one in enumerate(judged, 1):
+        headers = {path: _header(path) for path, _, _ in one.shown}
+        findings = [
+            (label, float(score), facts["points"].get(label))
+            for label, score in zip(tuned.outputs, one.scores, strict=True)
+        ]
+        shown = [(headers[path], index) for path, index, _ in one.shown]
+        sr, content = document(shown, findings, facts["run_id"], facts["model_sha256"])
+        replace_file(folder / f"{sr.SOPInstanceUID}.dcm", content)
+        if progress:
+            progress("structured reports", n, len(judged))
+    return len(judged)
+
+
+def _write_parquet(path: Path, table: pa.Table) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    replace_file(path, sink.getvalue().to_pybytes())
