@@ -1,4 +1,4 @@
-"""A folder of DICOM as a lake of its own that goes again: the same road as a delivery, under a key that nobody keeps.
+"""A folder of DICOM as a lake of its own that goes again: the same road as a delivery, under a key of its own.
 
 What belongs here: making that lake, and which file each of its instances came from. What does not: what is done with it
 (training.predict). RESTRICTED: the paths lead to patients' files; nothing of them may be written on the de-identified side.
@@ -6,6 +6,7 @@ What belongs here: making that lake, and which file each of its instances came f
 
 from __future__ import annotations
 
+import hmac
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -52,8 +53,13 @@ def scratch_lake(
         limits = settings.model_dump(
             include={"workers", "file_deadline_s", "worker_memory_mib", "max_file_mib", "profile"}
         )
-        own = load_settings(folder).model_copy(
-            update={**limits, "key_file": None, "key_command": "", "verify_sample": 0}
+        secret = Path(folder) / "key"
+        secret.touch(mode=0o600)
+        # derived, so that the same folder is walked in the same order; nothing under it is linked to the home's own lake
+        secret.write_text(hmac.digest(load_key(settings), b"rwid scratch lake", "sha256").hex())
+        home = Path(folder) / "home"
+        own = load_settings(home).model_copy(
+            update={**limits, "key_file": secret, "key_command": "", "verify_sample": 0}
         )
         places = open_home(own)
         add_site(places, known.model_copy(update={"name": NAME}), replace=True)

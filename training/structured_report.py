@@ -116,13 +116,14 @@ def _uid(*parts: str) -> UID:
 
 
 def _still(made: Any, first: Any) -> None:
-    """The times of the source in place of the clock's, so that the same predictions are the same document."""
+    """The day of the source in place of the clock's, so that the same predictions are the same document."""
     day = str(getattr(first, "StudyDate", "") or "19000101")
-    for keyword, value in (
-        ("ContentDate", day),
-        ("InstanceCreationDate", day),
-        ("ContentTime", "000000"),
-        ("InstanceCreationTime", "000000"),
-    ):
+    for keyword in ("ContentDate", "InstanceCreationDate"):
         if keyword in made:
-            setattr(made, keyword, value)
+            setattr(made, keyword, day)
+    for keyword in ("ContentTime", "InstanceCreationTime"):
+        if keyword in made:
+            setattr(made, keyword, "000000")
+    for item in made.get("ContributingEquipmentSequence", ()):
+        if "ContributionDateTime" in item:
+            item.ContributionDateTime = f"{day}000000"
