@@ -5,7 +5,8 @@ looked at; how far this side lies below the first shows how far the rules reach 
 Run it with bench_text.py --side dev2.
 
 A slot is `{kind_form_...}`: people are patient, rad, res, ref, kin (one person each a report), staff (another each time); a date
-is `{date_FORM}` with FORM of dev_author2_pools.toml, `prior`, `old` or `next` naming its day; `caps` and `lower` change the case.
+is `{date_FORM}` with FORM of dev_author2_pools.toml and a name of Case.back naming its day; `caps` and `lower` change the case.
+`{s_he_she}` goes by the patient's sex. A first line `%f 18-44%` says the patient's sex and age, `%fm 3-9 f%` that of the relative too.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from typing import Any
 HERE = Path(__file__).parent
 LANGUAGES = ("en", "de", "es", "fr")
 SLOT = re.compile(r"\{(\w+)\}")
-PEOPLE = ("patient", "rad", "res", "ref", "kin", "staff")
+WHO = re.compile(r"\A%(f|m|fm) (\d+)-(\d+)(?: ([fm]))?%\n")
+PEOPLE = ("patient", "rad", "res", "ref", "kin", "op", "staff")
 CATEGORY = {
-    **dict.fromkeys(PEOPLE, "name"), "date": "date", "weekday": "date", "spoken": "date", "anchor": "date", "dob": "birth_date",
+    **dict.fromkeys(PEOPLE, "name"), "date": "date", "season": "date", "spoken": "date", "anchor": "date", "dob": "birth_date",
     "age90": "age", "phone": "phone", "pager": "phone", "mail": "mail", "url": "url", "serial": "device",
     **dict.fromkeys(("mrn", "accession", "visit", "ssn", "insurance", "licence", "uid", "room", "code", "nhs"), "id"),
-    **dict.fromkeys(("institution", "ward", "employer"), "institution"), "street": "address", "town": "address", "city": "place",
-    "clock": "neutral", "yob": "neutral", "year": "neutral",
+    **dict.fromkeys(("institution", "ward", "employer", "school", "club", "prison", "regiment"), "institution"), "street": "address", "town": "address", "city": "place",
+    "clock": "neutral", "yob": "neutral", "year": "neutral", "yy": "neutral", "weekday": "neutral",
 }  # fmt: skip
-"""Kinds that are not here (age, relation) are no identifiers. Years alone and times of day are counted neither way."""
+"""Kinds that are not here (age, relation) are no identifiers. Years alone, weekdays alone and times of day are counted neither way."""
 KNOWN = ("patient", "mrn", "accession", "dob", "ref")
 """What the header says of a linked report, but for nicknames and initials."""
 UNITS = [
@@ -105,22 +107,33 @@ def write(day: date, pattern: str, language: str) -> str:
         "b": month[:3],
         "A": weekday,
     }
-    own["a"] = weekday[:3]
+    own |= {
+        "a": weekday[:3],
+        "l": month.lower(),
+        "w": ordinal(day.day),
+        "t": pools()["typos"]["en"].split()[day.month - 1],
+    }
     return re.sub("%(.)", lambda m: own[m[1]] if m[1] in own else day.strftime(m[0]), pattern)
+
+
+def ordinal(n: int) -> str:
+    """The day of the month as dictated."""
+    return UNITS[n] if n <= 20 else {30: "thirtieth", 31: "thirty-first"}.get(n, f"twenty-{UNITS[n - 20]}")
 
 
 class Person:
     """Somebody with all written forms of the name."""
 
-    def __init__(self, case: Case, surname: str = "") -> None:
+    def __init__(self, case: Case, surname: str = "", sex: str = "") -> None:
         chance, language = case.chance, case.language
         origin = "other" if chance.random() < 0.2 else language
-        self.given = chance.choice(pools()["given"][origin].split())
+        self.sex = sex or chance.choice("fm")
+        self.given = chance.choice(pools()["given"][f"{origin}_{self.sex}"].split())
         self.last = surname or chance.choice(pools()["last"][origin].split("|"))
         self.middle = chance.choice("ABCDEFGHJKLMRSTW")
         self.nick = chance.choice(pools()["nick"][language].split())
-        self.courtesy = chance.choice(pools()["titles_patient"][language].split("|"))
-        self.rank = chance.choice(pools()["titles_staff"][language].split("|"))
+        self.courtesy = chance.choice(pools()["titles_patient"][f"{language}_{self.sex}"].split("|"))
+        self.rank = chance.choice(pools()["titles_staff"][f"{language}_{self.sex}"].split("|"))
 
     def written(self, form: str, is_staff: bool) -> tuple[str, str]:
         """The title, which stays, and the name."""
@@ -142,10 +155,21 @@ class Case:
     def __init__(self, chance: random.Random, language: str, text: str) -> None:
         self.chance, self.language = chance, language
         self.day = date(2013, 2, 1) + timedelta(days=chance.randrange(4_000))
-        years = chance.randrange(90, 102) if "{age90" in text else chance.randrange(21, 88)
+        who = WHO.match(text)
+        sexes, low, high, kin = (
+            who.groups()
+            if who
+            else ("fm", "90" if "{age90" in text else "21", "101" if "{age90" in text else "87", None)
+        )
+        self.sex = chance.choice(sexes)
+        self.kin_sex = kin or ("m" if self.sex == "f" else "f")
+        years = chance.randrange(int(low), int(high) + 1)
         self.born = self.day - timedelta(days=int(years * 365.25) + chance.randrange(2, 360))
         self.years = (self.day - self.born).days * 100 // 36525
         self.back = {"prior": chance.randrange(20, 400), "old": chance.randrange(500, 2_500)}
+        self.back |= {"after": self.back["prior"] - chance.randrange(2, 9), "recent": chance.randrange(1, 4)}
+        self.back |= {"oldafter": self.back["old"] - chance.randrange(2, 9), "lmp": chance.randrange(80, 270)}
+        self.back["edd"] = self.back["lmp"] - 280
         self.back |= {"next": -chance.randrange(5, 190), "to": -chance.randrange(2, 9)}
         self.people: dict[str, Person] = {}
         self.numbers: dict[str, str] = {}
@@ -166,7 +190,8 @@ class Case:
             return Person(self)
         if kind not in self.people:
             is_family = kind == "kin" and self.chance.random() < 0.6
-            self.people[kind] = Person(self, self.person("patient").last if is_family else "")
+            sex = {"patient": self.sex, "kin": self.kin_sex}.get(kind, "")
+            self.people[kind] = Person(self, self.person("patient").last if is_family else "", sex)
         return self.people[kind]
 
     def once(self, kind: str, patterns: str) -> str:
@@ -185,6 +210,8 @@ class Case:
             more = {"form": form, "entity": kind} if kind != "staff" and is_plain else {}
         elif kind in ("date", "dob"):
             value, more = self.dated(kind, marks)
+        elif kind == "s":
+            value = marks["mf".index(self.sex)]
         else:
             value = str(getattr(self, f"a_{kind}")(marks[0] if marks else ""))
         if "caps" in marks:
@@ -205,16 +232,23 @@ class Case:
 
     def a_spoken(self, form: str) -> str:
         """English dictation: march third twenty nineteen."""
-        n, day = self.day.day, write(self.day, "%B", "en").lower()
-        number = UNITS[n] if n <= 20 else "thirty first" if n == 31 else f"twenty {UNITS[n - 20]}"
-        number = {30: "thirtieth"}.get(n, number)
+        day, number = write(self.day, "%B", "en").lower(), ordinal(self.day.day).replace("-", " ")
         return f"{day} {number} twenty {TEENS[self.day.year - 2010].replace('-', ' ')}"
 
     def a_anchor(self, form: str) -> str:
         return self.pick("anchor").replace("{y}", str(self.day.year - 1))
 
     def a_year(self, form: str) -> str:
-        return str(self.day.year - 4)
+        return str(self.day.year - self.chance.randrange(4, 16))
+
+    def a_yy(self, form: str) -> str:
+        return f"'{(self.day.year - self.chance.randrange(4, 13)) % 100:02}"
+
+    def a_season(self, form: str) -> str:
+        return self.pick("season").replace("{y}", str(self.day.year - self.chance.randrange(1, 6)))
+
+    def a_ga(self, form: str) -> str:
+        return f"{self.back['lmp'] // 7}w{self.back['lmp'] % 7}d"
 
     def a_yob(self, form: str) -> str:
         return str(self.born.year)
@@ -231,7 +265,7 @@ class Case:
         return f"{hour + 10}{'h' if self.language == 'fr' else ':'}{minute}"
 
     def a_relation(self, form: str) -> str:
-        return self.chance.choice(pools()["relation"][self.language].split())
+        return self.chance.choice(pools()["relation"][f"{self.language}_{self.kin_sex}"].split())
 
     def a_mrn(self, form: str) -> str:
         return self.once(
@@ -302,7 +336,7 @@ class Case:
         return f"{plain}@{self.chance.choice(pools()['mail']['domains'].split('|'))}"
 
     def a_url(self, form: str) -> str:
-        return f"https://viewer.{self.chance.choice(['mesapacs', 'imageshare', 'rad-portal'])}.example/s/{self.digits('@@####@')}"
+        return f"https://viewer.{self.chance.choice(['mesapacs', 'imageshare', 'rad-portal'])}.test/s/{self.digits('@@####@')}"
 
     def a_institution(self, form: str) -> str:
         if form == "own":  # the same house throughout the report
@@ -312,6 +346,18 @@ class Case:
 
     def a_ward(self, form: str) -> str:
         return self.pick("ward")
+
+    def a_school(self, form: str) -> str:
+        return self.pick("school")
+
+    def a_club(self, form: str) -> str:
+        return self.pick("club")
+
+    def a_prison(self, form: str) -> str:
+        return self.pick("prison")
+
+    def a_regiment(self, form: str) -> str:
+        return self.pick("regiment")
 
     def a_employer(self, form: str) -> str:
         return self.pick("employer")
@@ -338,6 +384,7 @@ def make_report(number: int, seed: int, template: tuple[str, str, str]) -> dict[
     """One report with its answer key."""
     name, language, text = template
     case = Case(random.Random(f"author2 {seed} {number}"), language, text)
+    text = WHO.sub("", text)
     is_linked = case.chance.random() < 0.6
     out, clinical, length, pos = [], [], 0, 0
     spans: list[dict[str, Any]] = []
