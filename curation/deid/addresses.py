@@ -17,7 +17,7 @@ from curation.deid.spans import CONTEXT, Span
 
 _SHORT_LETTERS = 4
 _FLOOR = r"(?:[ ]*[,.-]?[ ]*(?:\d{1,2}[ ]?[ºª°]?[ ]?[A-Za-z]?(?!\w|[.,]\d)|[A-Z](?!\w)|\d?(?i:izda|izq|dcha|dch|der|drcha|bajo|ático|atico|piso|puerta|pta|portal|esc|escalera|bloque|planta|local|chalet|edf|edificio)\.?(?:[ ]\w{1,4}(?!\w))?)){0,5}"
-_CAP = r"(?:(?:St|Ste|Dr|Dra|Av|Gen|Gral|Sta|Sto|Mt|Ft|Prof|[A-Z])\.|[A-ZÀ-ÖØ-Þ][\w'’-]{0,30})"
+_CAP = r"(?:(?:Jr|Sr|St|Ste|Dr|Dra|Av|Gen|Gral|Sta|Sto|Mt|Ft|Prof|[A-Z])\.|[A-ZÀ-ÖØ-Þ][\w'’-]{0,30})"
 _NUMBER = r"\d{1,5}(?:[ ]?[a-zA-Z](?!\w))?(?:[ ]?[-/][ ]?\d{1,4})?"
 
 
@@ -39,9 +39,10 @@ def _street_forms(book: Mapping[str, Any]) -> Iterator[str]:
     )
     if book["code"] == "en":
         unit = r"(?:,?[ ]*(?:(?i:apt|apartment|suite|ste|unit|flat|floor|room|rm|bldg)\.?[ ]*|\#[ ]?)[\w-]{1,6})?"
-        yield rf"\b(?P<x>(?:(?i:flat|apt|apartment|suite|unit)[ ]\w{{1,5}},?[ ])?\d{{1,5}}[A-Za-z]?,?[ ]+(?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.?[ ]+)?(?:(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th))[ ]+){{1,4}}(?i:{after})\b\.?{unit}(?:,[ ]*{_CAP}(?:[ ]{_CAP}){{0,2}}(?:,[ ]*[A-Z]{{2}})?(?:[ ]+\d{{5}}(?:-\d{{4}})?)?)?)"
+        yield rf"\b(?P<x>(?:(?i:flat|apt|apartment|suite|unit)[ ]\w{{1,5}},?[ ])?\d{{1,5}}(?:-?[A-Za-z])?,?[ ]+(?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.?[ ]+)?(?:(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th))[ ]+){{1,4}}(?i:{after})\b\.?{unit}(?:,[ ]*{_CAP}(?:[ ]{_CAP}){{0,2}}(?:,[ ]*[A-Z]{{2}})?(?:[ ]+\d{{5}}(?:-\d{{4}})?)?)?)"
         yield r"(?P<x>\b(?i:rural route|county road|county highway|state route|highway|hwy|route|rr|fm)[ ]\d{1,4},?[ ]+(?i:box|lot|mile|unit)[ ]\d{1,5}[A-Za-z]?)\b"
         yield r"(?P<x>\b(?i:county road|county highway|state route|rural route)[ ]\d{1,4})\b"
+        yield rf"\b(?P<x>\d{{1,5}}[ ]+(?i:via|calle|rue|camino|el camino|avenida|paseo|rancho)(?:[ ](?i:del|de|la|las|los|el)){{0,2}}(?:[ ]{_CAP}){{1,3}}{unit})"
         yield rf"\b(?P<x>\d{{1,5}}[ ]+(?:(?i:north|south|east|west|n|s|e|w)\.?[ ]+)?\d{{1,3}}(?i:st|nd|rd|th)[ ]+(?i:{after})\b\.?{unit})"
         yield rf"\b(?P<x>\d{{1,5}}[ ]+(?i:(?:state |county |us |u\.s\. )?(?:highway|hwy|route|road|interstate))[ ]\d{{1,4}}(?:[ ](?i:north|south|east|west|n|s|e|w)\b)?{unit})"
         yield rf"\b(?i:on|at|near|in|of|off|from|address:)[ ](?P<x>(?:{_CAP}[ ]){{1,3}}(?:Street|Road|Avenue|Lane|Boulevard|Drive|Terrace|Crescent|Close|Parkway|St\.|Rd\.?|Ave\.?|Blvd\.?)(?!\w)(?:,[ ]{_CAP}(?:[ ]{_CAP})?)?)"

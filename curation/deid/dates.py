@@ -18,7 +18,8 @@ from curation.deid.lexicon import LANGUAGES
 _Y = r"(?P<year>(?:19|20)\d\d)"
 _END = r"(?![^\W\d_]|\d|[.,/]\d(?!\d:\d\d)|-\d(?!\d?[./]\d))"
 # a date may follow another: 03/05/2019-03/12/2019, 12./13.03.2021
-_BEGIN = r"(?:(?<![\w.,/-])|(?<=[./]\d{4}-)|(?<=[./]\d\d-)|(?<=\d\./))"
+# on9/17/2013: two small letters may stand before it, for a space was forgotten
+_BEGIN = r"(?:(?<![\w.,/-])|(?<=[a-z][a-z])|(?<=[./]\d{4}-)|(?<=[./]\d\d-)|(?<=\d\./))"
 _FORMS = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
@@ -37,7 +38,7 @@ _BEFORE = re.compile(
     r"(?<![\w.,/-])(?P<a>\d\d?)(?P<s1>[./-]|(?=[ ](?:au|al|bis|to)\b))(?:(?P<b>\d\d?)[./-]?)?(?P<s2>[ ]?(?:[-–—/+&]|(?i:bis|to|and|und|through|al|au|y|et)\b)[ ]?(?:(?i:zum|the)[ ])?)$"
 )
 _YEARLESS_SLASHED = re.compile(
-    r"(?<![\w.,/-])(?P<a>\d\d?)(?P<s1>/|\.)(?P<b>\d\d?)(?P<dot>\.?)(?![\w/%]|[.,-]\d|[ ]?(?:mm|cm|ml|mg)\b)"
+    r"(?:(?<![\w.,/-])|(?<=[a-z][a-z]))(?P<a>\d\d?)(?P<s1>/|\.)(?P<b>\d\d?)(?P<dot>\.?)(?![\w/%]|[.,-]\d|[ ]?(?:mm|cm|ml|mg)\b)"
 )
 # what stands between the dates of a list: 5/11, 5/13 and 6/2
 _IN_LIST = re.compile(r"[ ]?(?:,|&|,?[ ](?:and|und|y|et))[ ]$")

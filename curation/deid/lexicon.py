@@ -197,6 +197,13 @@ def _given() -> Mapping[str, str]:
     return sexes
 
 
+# animals, places and people: Norwich terrier, Wiltshire horn sheep (organism), Friedman method, Dodd's vein
+_PROPER_MEANING = re.compile(
+    r"\b(?:breed|terrier|hound|setter|organism|sheep|cattle|zebu|poultry|country)\b|^\w+['’]s\b|"
+    r"^[A-Z]\w+(?:[- ][A-Z]\w+)* (?:method|projection|view|position|technique|maneuver)\b"
+)
+
+
 @cache
 def _concept_words() -> frozenset[str]:
     """Words of the code meanings that pydicom ships: SNOMED CT as DICOM uses it, DCM, RadLex and others."""
@@ -208,6 +215,8 @@ def _concept_words() -> frozenset[str]:
     ]
     found: set[str] = set()
     for meaning in meanings:
+        if _PROPER_MEANING.search(meaning):
+            continue
         words = _TOKEN.findall(meaning)
         # a capital inside a meaning is an eponym's: May-Grünwald stain
         found.update(

@@ -16,7 +16,7 @@ from curation.deid.spans import CONTEXT, Span, Token
 MAX_WORDS = 7
 _NEAR_GAP = re.compile(r"[ \t]{0,3}\n?[ \t]{0,8}[:=#.,;>*\"“„(\[-]{0,3}[ \t]{0,20}\n?[ \t]{0,8}")
 _LABEL_GAP = re.compile(
-    r"[ \t]{0,3}(?:\([^()\n]{0,20}\)|\([^()\n]{0,20})?[ \t]{0,3}[:=#>][ \t]{0,40}\n?[ \t]{0,8}[\"“(\[]?|[ \t]{0,2}[-–—][ \t]{1,3}|[ \t]{2,40}|\t+"
+    r"[ \t]{0,3}(?:\([^()\n]{0,20}\)|\([^()\n]{0,20})?[ \t]{0,3}[:=#>|][ \t]{0,40}\n?[ \t]{0,8}[\"“(\[]?|[ \t]{0,2}[-–—][ \t]{1,3}|[ \t]{2,40}|\t+"
 )
 SPACE = re.compile(r"[ \t]{1,3}")
 DOT = re.compile(r"\.[ \t]{0,3}")
@@ -92,6 +92,13 @@ def _after_title(tokens: Sequence[Token], lexicon: Lexicon, first: int) -> Itera
     # one letter, as m. or d., is a title only where it is written as one
     if len(title.low) == 1 and not tokens[position].is_capital:
         return
+    if (
+        title.low in _PLAIN_TITLES
+        and tokens[position].text.istitle()
+        and tokens[position].low in lexicon.not_names
+    ):
+        yield Span(tokens[position].start, tokens[position].end, "NAME", CONTEXT)  # Mrs Foot, Mr Long
+        return
     yield from _run(tokens, lexicon, position, Trust.SURE if len(title.low) > 1 else Trust.NEAR)
 
 
@@ -136,6 +143,9 @@ def _accepts(
     return trust >= Trust.SAID or not lexicon.has_compounds or is_begun
 
 
+_PLAIN_TITLES = frozenset(
+    ["mr", "mrs", "ms", "miss", "mister", "mx", "herrn", "frau", "madame", "monsieur", "señora"]
+)
 _DOCTORS = frozenset(["dr", "drs", "dra", "prof", "doctor", "professor", "docteur", "doctora"])
 
 
@@ -164,7 +174,7 @@ def _is_behind_initial(tokens: Sequence[Token], position: int) -> bool:
 def _is_only_surname(tokens: Sequence[Token], position: int, lexicon: Lexicon) -> bool:
     """Whether a word of the language can only be the surname of the given name before it: Frau Dr. Waltraud Magen."""
     token, before = tokens[position], tokens[position - 1]
-    is_given = before.low in lexicon.given and before.low not in lexicon.names
+    is_given = before.low in lexicon.given
     ahead = tokens[position + 1] if position + 1 < len(tokens) else None
     ends = ahead is None or not (SPACE.fullmatch(ahead.gap) and not ahead.is_capital) or ahead.low in AND
     return is_given and token.gap == " " and token.text.istitle() and before.text.istitle() and ends

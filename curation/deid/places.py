@@ -374,7 +374,8 @@ def _after_sure_phrase(tokens: Sequence[Token], lexicon: Lexicon, after: int, ki
         is_joined = word.gap in (" ", "  ", "-", "'", "’", ": ") or (
             end > start and word.gap in (", ", ". ", " & ")
         )
-        if not is_joined or word.low in lexicon.not_names - lexicon.particles:
+        is_titled = word.low in lexicon.titles and word.low != "st"
+        if not is_joined or is_titled or word.low in lexicon.not_names - lexicon.particles:
             break
         if word.text[0].isupper() and (word.gap != ". " or tokens[end - 1].low in _SHORT):
             if word.gap == ", " and lexicon.kind(word.low) <= Kind.COMMON:
