@@ -94,6 +94,7 @@ def _after_title(tokens: Sequence[Token], lexicon: Lexicon, first: int) -> Itera
         return
     if (
         title.low in _PLAIN_TITLES
+        and (SPACE.fullmatch(gap) or (gap == ". " and title.low != "frau"))
         and tokens[position].text.istitle()
         and tokens[position].low in lexicon.not_names
     ):

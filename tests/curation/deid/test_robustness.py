@@ -112,9 +112,11 @@ def test_any_name_is_harvested_and_released_nowhere(name: str, charset: str) -> 
     old = b"\x10\x00\x10\x00PN\x14\x00Smithson^John^Albert"
     assert old in data
     found = attempt(data.replace(old, b"\x10\x00\x10\x00PN" + len(raw).to_bytes(2, "little") + raw))
-    assert found is not None
+    nameless = attempt(data)
+    assert found is not None and nameless is not None
     for word in raw.replace(b"^", b" ").split():
-        if len(word) > 5 and word.isalpha():
+        # a name may be part of what every release says: "resear" of the profile research
+        if len(word) > 5 and word.isalpha() and word not in nameless.header:
             assert word not in found.header
 
 
