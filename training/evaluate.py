@@ -22,6 +22,7 @@ from curation.records import ConfigurationError, Metric, schema_of
 from curation.records import Study as StudyRow
 from training import closed_form, metrics, time_to_event
 from training.audit import ARMS, Item, Scores, audit
+from training.cells import UNKNOWN, Cell, hidden_cells, iter_cells
 from training.examples import Examples
 from training.spec import TuneSpec
 
@@ -31,7 +32,6 @@ Bools = NDArray[np.bool_]
 Strings = NDArray[np.str_]
 
 HEADLINE = "auroc"
-UNKNOWN = "unknown"
 _AGE_BANDS = ((0, 18, "0-17"), (18, 40, "18-39"), (40, 65, "40-64"), (65, 999, "65+"))
 _CHUNK = 500_000
 """Weights held at once by the bootstrap: 4 MB, so that they stay in the processor's cache."""
@@ -51,14 +51,6 @@ class Evidence:
     headline: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    split: str
-    site: str
-    subgroup: str
-    rows: Bools
-
-
 def evaluate(
     lake_root: Path,
     examples: Examples,
@@ -75,9 +67,11 @@ def evaluate(
     found.items += notes
     min_cell = max(spec.report.min_cell, int(read_facts(examples.folder)["min_cell"]))
     p_values: dict[str, float | None] = {}
-    for cell in _cells(examples, scores, strata):
-        if cell.subgroup != "all" and cell.rows.sum() < min_cell:
-            text = f"{cell.split}: {cell.subgroup} has fewer than {min_cell} studies"
+    cells = list(iter_cells(examples, scores, strata))
+    hidden = hidden_cells(cells, examples.patient[scores.index], min_cell)
+    for cell in cells:
+        if cell.key in hidden:
+            text = f"{cell.split}: {cell.subgroup} {hidden[cell.key]}"
             found.items.append(Item("subgroups", "suppressed", "not_applicable", None, text))
             continue
         rows, reasons, p_value = _judge(cell, examples, names, truth, scores, spec, run_id)
@@ -94,25 +88,8 @@ def evaluate(
     return found
 
 
-def _cells(examples: Examples, scores: Scores, strata: Mapping[str, Strings]) -> Iterator[_Cell]:
-    site = examples.site[scores.index]
-    for split in ("test", "holdout", "tune"):
-        in_split = scores.split == split
-        if not in_split.any():
-            continue
-        yield _Cell(split, "all", "all", in_split)
-        for name in sorted(set(site[in_split].tolist())):
-            yield _Cell(split, name, "all", in_split & (site == name))
-        if split == "tune":
-            continue
-        for stratum, values in strata.items():
-            here = values[scores.index]
-            for value in sorted(set(here[in_split].tolist()) - {UNKNOWN}):
-                yield _Cell(split, "all", f"{stratum}={value}", in_split & (here == value))
-
-
 def _judge(
-    cell: _Cell,
+    cell: Cell,
     examples: Examples,
     names: Sequence[str],
     truth: Floats,
@@ -174,7 +151,7 @@ def _draws(patients: Ints, n_replicates: int, seed: int) -> Callable[[], Iterato
 
 
 def _values(
-    cell: _Cell, c: int, truth: Floats, scores: Scores, draws: Callable[[], Iterator[Floats]]
+    cell: Cell, c: int, truth: Floats, scores: Scores, draws: Callable[[], Iterator[Floats]]
 ) -> dict[tuple[str, str], Floats]:
     """(arm, metric) -> [1 + B], gains included: tuned minus untuned under the same draw."""
     found: dict[tuple[str, str], list[Floats]] = {}
