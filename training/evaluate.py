@@ -112,9 +112,10 @@ def _judge(
             items.append(Item("discrimination", f"{cell.split}/{cell.site}/{cell.subgroup}/{label}", "not_applicable", None,
                               "no study of known label"))  # fmt: skip
     judged = [(c, label) for c, label in enumerate(names) if counts[label][0]]
-    with ThreadPoolExecutor(
-        min(_THREADS, len(judged) or 1)
-    ) as pool:  # numpy works outside of the interpreter's lock
+    with (
+        metrics.one_thread_each(),
+        ThreadPoolExecutor(min(_THREADS, len(judged) or 1)) as pool,
+    ):  # numpy works outside of the interpreter's lock
         of = [pool.submit(_values, cell, c, truth[member, c], scores, draws) for c, _ in judged]
         by_label |= {label: values.result() for (_, label), values in zip(judged, of, strict=True)}
     if len(names) > 1:

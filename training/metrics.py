@@ -1,4 +1,4 @@
-"""Metrics of binary scores with patient-cluster bootstrap intervals; numpy alone, no torch.
+"""Metrics of binary scores with patient-cluster bootstrap intervals; numpy, and torch for running sums alone.
 
 Every metric is computed for many weightings of the same studies at once: scores are sorted once, and a bootstrap
 replicate is a row of whole-number weights (how often its patient was drawn). The estimate is the row of ones. All
@@ -7,7 +7,8 @@ metrics and both arms share the rows, so a gain is paired by construction.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,19 @@ def _auprc(positive: Floats, negative: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         true /= np.maximum(called, _TINY)
         return np.asarray(np.einsum("rg,rg->r", true, positive) / np.where(total > 0, total, np.nan))
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """While several threads measure, torch starts none of its own in each of them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _summed(values: Floats) -> Floats:
