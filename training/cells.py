@@ -75,7 +75,7 @@ def hidden_cells(cells: Sequence[Cell], patients: Ints, min_cell: int) -> dict[K
         small = [key for key in size if size[key] < min_cell]
         hidden |= dict.fromkeys(small, f"has fewer than {min_cell} patients")
         rest = sorted((key for key in size if key not in hidden), key=lambda key: (size[key], key))
-        while small and rest and total[split] - sum(size[key] for key in rest) < min_cell:
+        while rest and 0 < total[split] - sum(size[key] for key in rest) < min_cell:
             key = rest.pop(0)
             hidden[key] = "would tell a smaller one by subtraction"
     return hidden
