@@ -1,0 +1,70 @@
+"""Tuning runs: their folders, curves, metrics and mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from curation.records import ConfigurationError
+from training import runs as run_folders
+from ui.catalog.opened import HEX_ID, Opened
+
+
+class Runs(Opened):
+    """Queries of the pages of runs."""
+
+    def runs(self, cohort_id: str | None = None) -> list[dict[str, Any]]:
+        """Every tuning run (of one cohort), newest first."""
+        found = run_folders.list_runs(self.lake.root)
+        return [r for r in found if cohort_id is None or r.get("cohort_id") == cohort_id]
+
+    def run(self, run_id: str) -> dict[str, Any] | None:
+        """One run; None where there is none."""
+        if not HEX_ID.fullmatch(run_id):
+            return None
+        try:
+            return run_folders.read_run(self.lake.root, run_id)
+        except ConfigurationError:
+            return None
+
+    def curves(self, run_id: str) -> pd.DataFrame:
+        """A run's training curves: step, epoch, name, value."""
+        return run_folders.RunFolder(self.lake.root, run_id).history().to_pandas()
+
+    def metrics(self, run_ids: Sequence[str]) -> pd.DataFrame:
+        """The metrics of runs, with each run's name."""
+        files = [f for i in run_ids if (f := self.run_file(i, "metrics.parquet")).is_file()]
+        return (
+            self.table("SELECT * FROM read_parquet(?)", [[str(f) for f in files]])
+            if files
+            else pd.DataFrame()
+        )
+
+    def mistakes(self, run_id: str, label: str, limit: int = 12) -> pd.DataFrame:
+        """Held-out studies on which the tuned model is most wrong, worst first."""
+        file = self.run_file(run_id, "predictions.parquet")
+        if not file.is_file():
+            return pd.DataFrame()
+        return self.table(
+            """SELECT study_id::VARCHAR AS study_id, series_id::VARCHAR AS series_id, site, split, target, score,
+                      abs(target - score) AS error
+               FROM read_parquet(?) WHERE arm = 'tuned' AND label = ? AND target IS NOT NULL AND split IN ('test', 'holdout')
+               ORDER BY error DESC, study_id LIMIT ?""",
+            [[str(file)], label, limit],
+        )
+
+    def log_tail(self, run_id: str, n_lines: int = 60) -> str:
+        """The last lines a run wrote."""
+        text = self.text(self.run_file(run_id, "log.txt")) or ""
+        return "\n".join(text.splitlines()[-n_lines:])
+
+    def report_page(self, run_id: str) -> bytes | None:
+        """A run's report as HTML."""
+        file = self.run_file(run_id, "report.html")
+        return file.read_bytes() if file.is_file() else None
+
+    def model_card(self, run_id: str) -> str | None:
+        """A run's model card in Markdown."""
+        return self.text(self.run_file(run_id, "model_card.md"))
