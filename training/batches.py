@@ -118,11 +118,13 @@ def augment(tiles: torch.Tensor, indices: Ints, seed: int, epoch: int) -> torch.
     return (moved * gain + offset + 3 * noise).clamp(0, 255)
 
 
-def loss_weights(targets: Floats, site: NDArray[np.str_], policy: str) -> Floats:
+def loss_weights(
+    targets: Floats, site: NDArray[np.str_], policy: str, groups: Callable[[Floats], Ints]
+) -> Floats:
     """[N, C] weights, mean 1 over known labels of each output; 0 where unknown.
 
-    label: both classes of an output weigh the same. site_x_label: every cell of site and class weighs the same, so that
-    knowing the site does not help to guess the label. Soft targets count with their nearer class.
+    label: the groups of an output (its classes, say) weigh the same. site_x_label: every cell of site and group weighs the
+    same, so that knowing the site does not help to guess the label. groups: known targets of one output -> group of each.
     """
     weights = (~np.isnan(targets)).astype(np.float64)
     if policy == "none":
@@ -132,7 +134,7 @@ def loss_weights(targets: Floats, site: NDArray[np.str_], policy: str) -> Floats
         known = ~np.isnan(targets[:, column])
         if not known.any():
             continue
-        cell = np.char.add(cells_of[known], np.where(targets[known, column] >= 0.5, "+", "-"))
+        cell = np.char.add(cells_of[known], np.char.mod(" %d", groups(targets[known, column])))
         _, number, count = np.unique(cell, return_inverse=True, return_counts=True)
         each = np.minimum(known.sum() / (len(count) * count[number]), MAX_WEIGHT)
         weights[known, column] = each / each.mean()

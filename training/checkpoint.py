@@ -24,7 +24,7 @@ class State:
     seconds: float = 0.0
     best_step: int = -1
     best_score: tuple[float, float] | None = None
-    """Tune split: (macro AUPRC, minus loss); larger is better."""
+    """Tune split, as the task watches it (macro AUPRC and minus the loss, say); larger is better."""
     epochs_since_best: int = 0
     is_finished: bool = False
     stopped_by: str = ""

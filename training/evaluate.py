@@ -25,13 +25,13 @@ from training.audit import ARMS, Item, Scores, audit
 from training.cells import UNKNOWN, Cell, hidden_cells, iter_cells
 from training.examples import Examples
 from training.spec import TuneSpec
+from training.task import Task, find_task
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Strings = NDArray[np.str_]
 
-HEADLINE = "auroc"
 _AGE_BANDS = ((0, 18, "0-17"), (18, 40, "18-39"), (40, 65, "40-64"), (65, 999, "65+"))
 _CHUNK = 500_000
 """Weights held at once by the bootstrap: 4 MB, so that they stay in the processor's cache."""
@@ -63,6 +63,7 @@ def evaluate(
 ) -> Evidence:
     """Metrics with intervals, the audit and the verdict."""
     found = Evidence()
+    task = find_task(spec.task).prepared(examples.labels, examples.split == "train")
     strata, notes = _strata(lake_root, examples, spec)
     found.items += notes
     min_cell = max(spec.report.min_cell, int(read_facts(examples.folder)["min_cell"]))
@@ -74,23 +75,27 @@ def evaluate(
             text = f"{cell.split}: {cell.subgroup} {hidden[cell.key]}"
             found.items.append(Item("subgroups", "suppressed", "not_applicable", None, text))
             continue
-        rows, reasons, p_value = _judge(cell, examples, names, truth, scores, spec, run_id)
+        rows, reasons, p_value = _judge(cell, examples, task, names, truth, scores, spec, run_id)
         found.metrics += rows
         found.items += reasons
         if cell.site == "all" and cell.subgroup == "all":
             p_values[cell.split] = p_value
-    found.items += closed_form.gains(examples, names, truth, scores)
-    found.items += closed_form.calibration(examples, names, truth, scores, min_cell)
+    asked = (
+        names if task.has_probabilities else ()
+    )  # yes/no questions: DeLong, calibration, the audit of each label
+    found.items += closed_form.gains(examples, asked, truth, scores)
+    found.items += closed_form.calibration(examples, asked, truth, scores, min_cell)
     found.items += time_to_event.lines(examples, scores, spec)
-    found.reliability = _reliability(names, truth, scores)
-    found.items += audit(examples, names, truth, scores, features, spec.seed)
-    found.headline, found.verdict = _verdict(found.metrics, p_values)
+    found.reliability = _reliability(asked, truth, scores)
+    found.items += audit(examples, asked, truth, scores, features, spec.seed)
+    found.headline, found.verdict = _verdict(found.metrics, p_values, task.headline)
     return found
 
 
 def _judge(
     cell: Cell,
     examples: Examples,
+    task: Task,
     names: Sequence[str],
     truth: Floats,
     scores: Scores,
@@ -104,10 +109,10 @@ def _judge(
     rows: list[Metric] = []
     items: list[Item] = []
     by_label: dict[str, dict[tuple[str, str], Floats]] = {}
-    counts: dict[str, tuple[int, int]] = {}
+    counts: dict[str, tuple[int, int | None]] = {}
     known = np.isfinite(truth[member])
     for c, label in enumerate(names):
-        counts[label] = (int(known[:, c].sum()), int(np.nansum(truth[member, c])))
+        counts[label] = (int(known[:, c].sum()), task.n_positive(truth[member, c]))
         if not counts[label][0]:
             items.append(Item("discrimination", f"{cell.split}/{cell.site}/{cell.subgroup}/{label}", "not_applicable", None,
                               "no study of known label"))  # fmt: skip
@@ -116,25 +121,25 @@ def _judge(
         metrics.one_thread_each(),
         ThreadPoolExecutor(min(_THREADS, len(judged) or 1)) as pool,
     ):  # numpy works outside of the interpreter's lock
-        of = [pool.submit(_values, cell, c, truth[member, c], scores, draws) for c, _ in judged]
+        of = [pool.submit(_values, task, cell, c, truth[member, c], scores, draws) for c, _ in judged]
         by_label |= {label: values.result() for (_, label), values in zip(judged, of, strict=True)}
     if len(names) > 1:
-        both = [v for label, v in by_label.items() if 0 < counts[label][1] < counts[label][0]]
+        both = [by_label[label] for c, label in judged if task.is_judged(truth[member, c])]
         if both:
             shared = set.intersection(*(set(v) for v in both))
             by_label["macro"] = {k: np.mean([v[k] for v in both], axis=0) for k in sorted(shared)}
-        counts["macro"] = (int(cell.rows.sum()), sum(n for _, n in counts.values()))
+        counts["macro"] = (int(cell.rows.sum()), None)
     for label, values in by_label.items():
         n, n_positive = counts[label]
         for (arm, name), replicates in values.items():
             e = metrics.estimate(replicates)
             rows.append(Metric(run_id, arm, cell.split, cell.site, cell.subgroup, label, name, e.value, e.low, e.high,
-                               n, None if label == "macro" else n_positive))  # fmt: skip
-            if e.value is None and name == HEADLINE and arm == "tuned":
+                               n, n_positive))  # fmt: skip
+            if e.value is None and name == task.headline and arm == "tuned":
                 where = f"{cell.split}/{cell.site}/{cell.subgroup}/{label}"
                 items.append(Item("discrimination", where, "not_applicable", None, e.reason))
     lead = by_label.get("macro") or by_label.get(names[0]) or {}
-    gains = lead.get(("gain", HEADLINE))
+    gains = lead.get(("gain", task.headline))
     return rows, items, None if gains is None else metrics.sign_p_value(gains)
 
 
@@ -152,13 +157,13 @@ def _draws(patients: Ints, n_replicates: int, seed: int) -> Callable[[], Iterato
 
 
 def _values(
-    cell: Cell, c: int, truth: Floats, scores: Scores, draws: Callable[[], Iterator[Floats]]
+    task: Task, cell: Cell, c: int, truth: Floats, scores: Scores, draws: Callable[[], Iterator[Floats]]
 ) -> dict[tuple[str, str], Floats]:
     """(arm, metric) -> [1 + B], gains included: tuned minus untuned under the same draw."""
     found: dict[tuple[str, str], list[Floats]] = {}
     rows = cell.rows
     measure = {
-        arm: metrics.measure(truth, scores.probability[arm][rows, c], scores.threshold[arm][rows, c])
+        arm: task.measure(truth, scores.probability[arm][rows, c], scores.threshold[arm][rows, c])
         for arm in ARMS
     }
     for chunk in draws():
@@ -250,7 +255,9 @@ def _reliability(names: Sequence[str], truth: Floats, scores: Scores) -> list[di
     return rows
 
 
-def _verdict(rows: Sequence[Metric], p_values: Mapping[str, float | None]) -> tuple[dict[str, Any], str]:
+def _verdict(
+    rows: Sequence[Metric], p_values: Mapping[str, float | None], metric: str
+) -> tuple[dict[str, Any], str]:
     """The headline numbers and one sentence. Judged on holdout where there is one that can be, else on test."""
     headline: dict[str, Any] = {}
     for split in ("holdout", "test"):
@@ -258,24 +265,27 @@ def _verdict(rows: Sequence[Metric], p_values: Mapping[str, float | None]) -> tu
         here = {
             r.arm: r
             for r in rows
-            if (r.split, r.site, r.subgroup, r.name) == (split, "all", "all", HEADLINE)
+            if (r.split, r.site, r.subgroup, r.name) == (split, "all", "all", metric)
             and label in (None, r.label)
         }
         if len(here) < 3 or here["gain"].value is None:
             continue
         headline[split] = {
-            "metric": HEADLINE,
+            "metric": metric,
             **{arm: {"value": r.value, "low": r.low, "high": r.high} for arm, r in here.items()},
             "n": here["tuned"].n,
             "p": p_values.get(split),
         }
     if not headline:
-        return headline, "Nothing shown: neither test nor holdout holds both classes."
+        return headline, f"Nothing shown: {metric.upper()} cannot be given, on test or on holdout."
     split = "holdout" if "holdout" in headline else "test"
     gain = headline[split]["gain"]
-    words = f"AUROC on {split} {headline[split]['untuned']['value']:.3f} -> {headline[split]['tuned']['value']:.3f}"
+    words = f"{metric.upper()} on {split} {headline[split]['untuned']['value']:.3f} -> {headline[split]['tuned']['value']:.3f}"
     if gain["low"] is None:
         return headline, f"{words}; no interval."
     interval = f"gain {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
-    judged = "a gain" if gain["low"] > 0 else "a loss" if gain["high"] < 0 else "no gain shown"
+    better, worse = gain["low"] > 0, gain["high"] < 0
+    if metric in metrics.LOWER_IS_BETTER:
+        better, worse = worse, better
+    judged = "a gain" if better else "a loss" if worse else "no gain shown"
     return headline, f"{words}; {interval}: {judged}."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,7 @@ from curation.records import ConfigurationError
 from training.probe import Head
 from training.runs import RunFolder
 from training.spec import TuneSpec, parse_spec
+from training.task import Task, find_task
 
 if TYPE_CHECKING:
     import torch
@@ -39,19 +41,19 @@ class Tuned:
     outputs: tuple[str, ...]
     backbone: Backbone
     head: Head
+    task: Task
 
     def predict(self, tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Probabilities [N, C] of uint8 tiles [N, T, H, W]."""
+        """Answers [N, C] (probabilities, but for measurements) for uint8 tiles [N, T, H, W]."""
         import torch
 
         from training.cache import pool
-        from training.task import find_task
 
         shown = torch.from_numpy(np.ascontiguousarray(tiles))
         with torch.inference_mode():
             cls, tokens = self.backbone.embed(self.backbone.preprocess(shown.flatten(0, 1)))
             logits = self.head.logits(pool(cls, tokens, tiles.shape[1]).numpy())
-            share = find_task(self.spec.task.kind).probabilities(torch.from_numpy(logits))
+            share = self.task.answers(torch.from_numpy(logits))
         return np.asarray(share.numpy(), dtype=np.float64)
 
 
@@ -74,7 +76,12 @@ def write_environment(run: RunFolder, device: torch.device, precision: str) -> N
 
 
 def export_head(
-    run: RunFolder, spec: TuneSpec, backbone: Backbone, head: Head, outputs: tuple[str, ...]
+    run: RunFolder,
+    spec: TuneSpec,
+    backbone: Backbone,
+    head: Head,
+    outputs: tuple[str, ...],
+    state: Mapping[str, list[float]],
 ) -> None:
     """head.safetensors and preprocess.json."""
     from safetensors.numpy import save
@@ -90,13 +97,19 @@ def export_head(
         "tiles": spec.model.input.tiles,
         "outputs": list(outputs),
         "task": spec.task.kind,
+        "task_state": dict(state),
         "method": spec.method.kind,
     }
     run.write_json("preprocess.json", facts)
 
 
 def export_learner(
-    run: RunFolder, spec: TuneSpec, backbone: Backbone, learner: Learner, outputs: tuple[str, ...]
+    run: RunFolder,
+    spec: TuneSpec,
+    backbone: Backbone,
+    learner: Learner,
+    outputs: tuple[str, ...],
+    state: Mapping[str, list[float]],
 ) -> None:
     """What moved: adapter.safetensors (low-rank updates, or the moved tensors themselves), then the head."""
     from safetensors.torch import save
@@ -113,7 +126,8 @@ def export_learner(
     run.write_bytes("adapter.safetensors", save(whole, metadata={"format": "pt"}))
     linear = learner.head.linear
     arrays = [learner.head.mean, learner.head.std, linear.weight.T, linear.bias]
-    export_head(run, spec, backbone, Head(*(a.detach().cpu().double().numpy() for a in arrays)), outputs)
+    head = Head(*(a.detach().cpu().double().numpy() for a in arrays))
+    export_head(run, spec, backbone, head, outputs, state)
 
 
 def load_tuned(run_dir: Path, backbone_cache: Path | None = None) -> Tuned:
@@ -142,7 +156,8 @@ def load_tuned(run_dir: Path, backbone_cache: Path | None = None) -> Tuned:
         _load_adapter(run_dir, spec, backbone)
     arrays = {name: value.astype(np.float64) for name, value in tensors.items()}
     head = Head(arrays["mean"], arrays["std"], arrays["weight"].T, arrays["bias"])
-    return Tuned(spec, tuple(facts["outputs"]), backbone, head)
+    task = find_task(spec.task, facts.get("task_state"))
+    return Tuned(spec, tuple(facts["outputs"]), backbone, head, task)
 
 
 def _load_adapter(run_dir: Path, spec: TuneSpec, backbone: Backbone) -> None:

@@ -108,20 +108,22 @@ def make_job(
         )
     device = torch.device(name)
     precision = spec.compute.precision
-    task = find_task(spec.task.kind)
-    names = task.outputs(spec.task.labels, examples.labels, spec.task.horizons)
-    targets = task.training_targets(examples.labels, len(names), spec.task.uncertain, spec.task.horizons)
-    weights = np.zeros_like(targets)
     train = examples.split == "train"
-    weights[train] = batches.loss_weights(targets[train], examples.site[train], spec.data.weights)
+    task = find_task(spec.task).prepared(examples.labels, train)
+    names = task.outputs(examples.labels)
+    targets = task.training_targets(examples.labels, len(names))
+    weights = np.zeros_like(targets)
+    weights[train] = batches.loss_weights(
+        targets[train], examples.site[train], spec.data.weights, task.groups
+    )
     return Job(
         spec=spec,
         run=run,
         examples=examples,
         task=task,
         names=names,
-        truth=task.targets(examples.labels, len(names), spec.task.horizons),
-        watched=task.watched(examples.labels, len(names), spec.task.horizons),
+        truth=task.targets(examples.labels, len(names)),
+        watched=task.watched(examples.labels, len(names)),
         targets=targets,
         weights=weights,
         device=device,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from training import batches, cache, checkpoint, metrics, probe
+from training import batches, cache, checkpoint
 from training.job import Diverged, Fold, Job, Stopped, named
 from training.spec import TuneSpec
 
@@ -97,14 +97,9 @@ def _watch(job: Job, fold: Fold, learner: Learner, state: checkpoint.State, epoc
     logits, truth = predict(job, learner, fold.tune, None), job.watched[fold.tune]
     if not np.isfinite(logits).all():
         raise Diverged(_diverged(state, job.spec))
-    loss = probe.cross_entropy(logits, truth, job.task.is_exclusive())
-    auprc, auroc = probe.macro(metrics.auprc, logits, truth), probe.macro(metrics.auroc, logits, truth)
-    values = {"tune/loss": loss}
-    if auprc is not None and auroc is not None:
-        values |= {"tune/auprc": auprc, "tune/auroc": auroc}
+    score, values = job.task.watch(logits, truth)
     job.run.log(state.step, epoch, named(fold, values))
     job.report({"kind": "epoch", "run_id": job.run.run_id, "fold": fold.name, "epoch": epoch, **values})
-    score = (auprc if auprc is not None else 0.0, -loss)
     state.epochs_since_best += 1
     if state.best_score is None or score > state.best_score:
         state.best_score, state.best_step, state.epochs_since_best = score, state.step, 0

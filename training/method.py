@@ -31,7 +31,7 @@ LAYER_DECAY = 0.75
 
 
 class LinearHead(nn.Module):
-    """Standardise, then one linear layer; starts as the solved probe."""
+    """Pool, standardise, then one linear layer; starts as the solved probe."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -45,9 +45,15 @@ class LinearHead(nn.Module):
             self.linear.weight.copy_(torch.from_numpy(head.matrix.T.copy()))
             self.linear.bias.copy_(torch.from_numpy(head.bias))
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[B, F] -> [B, C]."""
+    def forward(self, cls: torch.Tensor, tokens: torch.Tensor, n_tiles: int) -> torch.Tensor:
+        """Class vectors [B*T, D] and patch tokens [B*T, P, D] -> logits [B, C]."""
+        features = pool(cls, tokens, n_tiles)  # [B, 2D]
         return cast(torch.Tensor, self.linear((features - self.mean) / self.std))
+
+
+def head_module(head: Head) -> LinearHead:
+    """The module that goes on learning from a solved head: class vectors, patch tokens and tiles a series -> logits."""
+    return LinearHead(head)
 
 
 class _Passed(nn.Module):
@@ -77,7 +83,7 @@ class Learner(nn.Module):
         super().__init__()
         self.spec, self.preprocess, self.tiles, self.cached = spec, backbone.preprocess, tiles, cached
         self.backbone = backbone
-        self.encoder, self.head = backbone.model, LinearHead(head)
+        self.encoder, self.head = backbone.model, head_module(head)
         kind = spec.method.kind
         self.is_cut = kind == "cut"
         if kind == "lora":
@@ -113,7 +119,7 @@ class Learner(nn.Module):
             images = self.preprocess(shown.flatten(0, 1).to(self.device))  # [B, T, H, W] -> [B*T, 3, S, S]
             cls, tokens = self.backbone.embed(images)
         with torch.autocast(self.device.type, enabled=False):  # logits in full precision
-            return cast(torch.Tensor, self.head(pool(cls, tokens, self.tiles.n_tiles)))  # [B, 2D] -> [B, C]
+            return cast(torch.Tensor, self.head(cls, tokens, self.tiles.n_tiles))  # [B*T, ...] -> [B, C]
 
     def _hidden(self, indices: Ints, epoch: int | None) -> torch.Tensor:
         """Cached hidden states [B*T, ...] of those members, in the view of that epoch."""

@@ -20,6 +20,9 @@ Ints = NDArray[np.int64]
 N_BINS = 10
 """Equal-mass bins of the calibration error."""
 
+LOWER_IS_BETTER = frozenset({"brier", "ece", "mae", "rmse", "log_loss"})
+"""Metrics of which a fall is a gain."""
+
 MIN_DEFINED = 0.8
 """Share of replicates that must have a value for an interval to be given."""
 

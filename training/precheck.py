@@ -13,18 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curation.cohort_folder import find_cohort, read_facts
 from curation.lake import Lake
 from curation.leakage import leakage
 from curation.records import ConfigurationError
-from training import metrics
 from training.examples import SPLITS, Examples, read_examples
 from training.spec import TuneSpec, run_id
-from training.task import find_task
+from training.task import Task, find_task
+
+Floats = NDArray[np.float64]
 
 SITE_LABEL_WARNING = 0.3
-"""Cramer's V of site and label from which a model may learn the site instead of the finding."""
+"""Association of site and label from which a model may learn the site instead of the finding."""
+
+_EMPTY = "The train split is empty. Give the cohort's split a train share, or ingest more studies."
+
+_ASSOCIATION = {True: "Cramer's V", False: "correlation ratio"}
+"""What says it of classes, and of measurements."""
 
 _CPU_GFLOPS_PER_CORE = 60.0
 _GPU_GFLOPS = 100_000.0
@@ -38,10 +45,11 @@ _SHAPES: Mapping[str, tuple[int, int, int]] = {
 def check(lake_root: Path, examples: Examples, spec: TuneSpec) -> dict[str, Any]:
     """Counts, prevalence, association of label and site, `problems` (refuse) and `warnings` (run, but read them)."""
     leaks, unchecked = _leaks(lake_root, examples)
-    task = find_task(spec.task.kind)
-    names = task.outputs(spec.task.labels, examples.labels, spec.task.horizons)
-    targets = task.targets(examples.labels, len(names), spec.task.horizons)
-    association = {name: _site_association(examples, targets[:, c]) for c, name in enumerate(names)}
+    train = examples.split == "train"
+    task = find_task(spec.task).prepared(examples.labels, train)
+    names = task.outputs(examples.labels)
+    targets = task.targets(examples.labels, len(names))
+    association = {name: _site_association(examples, task, targets[:, c]) for c, name in enumerate(names)}
     return {
         "cohort_id": examples.cohort_id,
         "n": len(examples),
@@ -51,8 +59,8 @@ def check(lake_root: Path, examples: Examples, spec: TuneSpec) -> dict[str, Any]
         "labels": list(names),
         "prevalence": _prevalence(examples, names, targets),
         "label_site_association": association,
-        "problems": leaks + _one_class(examples, names, targets),
-        "warnings": unchecked + _warnings(examples, names, targets, association),
+        "problems": leaks + (task.problems(names, targets[train]) if train.any() else [_EMPTY]),
+        "warnings": unchecked + _warnings(examples, task, names, targets, association),
     }
 
 
@@ -91,52 +99,25 @@ def _leaks(lake_root: Path, examples: Examples) -> tuple[list[str], list[str]]:
     return [f"{p.title.rstrip('.')} ({p.n}): {remedy}" for p in leakage(lake, examples.folder)], []
 
 
-def _one_class(examples: Examples, names: tuple[str, ...], targets: metrics.Floats) -> list[str]:
-    problems = []
-    train = examples.split == "train"
-    if not train.any():
-        return ["The train split is empty. Give the cohort's split a train share, or ingest more studies."]
-    for column, name in enumerate(names):
-        known = targets[train, column][~np.isnan(targets[train, column])]
-        if not known.size:
-            problems.append(
-                f"No study of the train split knows {name!r}. Choose a label the reports speak of."
-            )
-        elif known.min() == known.max():
-            which = "positive" if known[0] else "negative"
-            problems.append(
-                f"All {known.size} known studies of the train split are {which} for {name!r}: nothing to learn."
-            )
-    return problems
-
-
 def _warnings(
     examples: Examples,
+    task: Task,
     names: tuple[str, ...],
-    targets: metrics.Floats,
+    targets: Floats,
     association: Mapping[str, float | None],
 ) -> list[str]:
     warnings = []
     for name, strength in association.items():
         if strength is not None and strength >= SITE_LABEL_WARNING:
             warnings.append(
-                f"{name!r} goes with the site (Cramer's V {strength:.2f}): the model may learn the site."
+                f"{name!r} goes with the site ({_ASSOCIATION[task.has_probabilities]} {strength:.2f}): the model may learn the site."
             )
     for split in ("tune", "test"):
-        for column, name in enumerate(names):
-            known = targets[examples.split == split, column]
-            known = known[~np.isnan(known)]
-            if not 0 < known.sum() < known.size:
-                use = (
-                    "early stopping watches the loss alone"
-                    if split == "tune"
-                    else "no test metric can be given"
-                )
-                warnings.append(f"The {split} split does not hold both classes of {name!r}: {use}.")
+        warnings += task.warnings(names, targets[examples.split == split], split)
     return warnings
 
 
-def _prevalence(examples: Examples, names: tuple[str, ...], targets: metrics.Floats) -> list[dict[str, Any]]:
+def _prevalence(examples: Examples, names: tuple[str, ...], targets: Floats) -> list[dict[str, Any]]:
     rows = []
     for split in SPLITS:
         for site in ["all", *examples.sites]:
@@ -156,9 +137,9 @@ def _prevalence(examples: Examples, names: tuple[str, ...], targets: metrics.Flo
     return rows
 
 
-def _site_association(examples: Examples, target: metrics.Floats) -> float | None:
+def _site_association(examples: Examples, task: Task, target: Floats) -> float | None:
     known = ~np.isnan(target) & (examples.split == "train")
-    return metrics.cramers_v(examples.site[known], target[known].astype(np.int64).astype(np.str_))
+    return task.site_association(examples.site[known], target[known])
 
 
 def _minutes(examples: Examples, spec: TuneSpec) -> float:

@@ -29,6 +29,28 @@ Log = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Seats:
+    """Who teaches a head and who judges it: rows of the train and the tune split, and each row's patient [N]."""
+
+    train: Ints
+    tune: Ints
+    patient: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Solver:
+    """How a linear head is solved at one strength, and what a strength is judged by."""
+
+    strengths: tuple[float, ...]
+    solve: Callable[[Floats, Floats, Floats, float], tuple[Floats, Floats]]
+    """Standardised features [N, F], targets and weights [N, C], strength -> matrix [F, C], bias [C]."""
+    cost: Callable[[Floats, Floats], float]
+    """Logits and truth [N, C] -> what to make small."""
+    curves: Callable[[Floats, Floats], dict[str, float]]
+    """Logits and truth [N, C] -> what else is logged."""
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """A linear head on standardised features: logits = (features - mean) / std @ matrix + bias."""
 
@@ -74,42 +96,56 @@ def fit_probe(
     targets: Floats,
     weights: Floats,
     truth: Floats,
-    train: Ints,
-    tune: Ints,
-    patient: Ints,
+    seats: Seats,
     *,
-    is_exclusive: bool,
+    solver: Solver,
     log: Log,
 ) -> Head:
-    """Weighted logistic regression of the train split on standardised features, with the strength that judges best.
+    """Weighted fit of the train split on standardised features, with the strength that judges best.
 
-    features [N, F]; targets [N, C] in 0..1 with NaN unknown; truth [N, C] in {0, 1, NaN} judges; patient [N]. Judged by
-    mean cross-entropy of the tune split; where that holds few studies, of the train split's own patients besides, each
-    by a fit that did not see them.
+    features [N, F]; targets [N, C] with NaN unknown; truth [N, C] with NaN judges. Judged by the solver's cost on the tune
+    split; where that holds few studies, on the train split's own patients besides, each by a fit that did not see them.
     """
+    train, tune = seats.train, seats.tune
     mean, std = standardise(features[train])
     x = (features - mean) / std
     n_judges = int(np.isfinite(truth[tune]).any(1).sum())
-    folds = patient[train] % N_FOLDS if n_judges < MIN_JUDGES else np.full(len(train), -1)
+    folds = seats.patient[train] % N_FOLDS if n_judges < MIN_JUDGES else np.full(len(train), -1)
     best: tuple[float, Head] | None = None
-    for step, strength in enumerate(STRENGTHS):
-        head = Head(mean, std, *_solve(x[train], targets[train], weights[train], strength, is_exclusive))
+    for step, strength in enumerate(solver.strengths):
+        head = Head(mean, std, *solver.solve(x[train], targets[train], weights[train], strength))
         logits = head.logits(features)
         judged = [tune]
         for fold in sorted(set(folds.tolist()) - {-1}):
             seen, unseen = train[folds != fold], train[folds == fold]
-            matrix, bias = _solve(x[seen], targets[seen], weights[seen], strength, is_exclusive)
+            matrix, bias = solver.solve(x[seen], targets[seen], weights[seen], strength)
             logits[unseen] = x[unseen] @ matrix + bias
             judged.append(unseen)
         rows = np.concatenate(judged)
-        cost = cross_entropy(logits[rows], truth[rows], is_exclusive)
-        auroc = macro(metrics.auroc, logits[rows], truth[rows])
-        values = {"tune/loss": cost, "probe/strength": strength}
-        log(step, values if auroc is None else {**values, "tune/auroc": auroc})
+        cost = solver.cost(logits[rows], truth[rows])
+        log(
+            step,
+            {"tune/loss": cost, "probe/strength": strength, **solver.curves(logits[rows], truth[rows])},
+        )
         if best is None or cost < best[0] - 1e-9:
             best = (cost, head)
     assert best is not None
     return best[1]
+
+
+def logistic(is_exclusive: bool) -> Solver:
+    """Logistic regression of each output, or softmax regression where outputs exclude each other."""
+
+    def curves(logits: Floats, truth: Floats) -> dict[str, float]:
+        auroc = macro(metrics.auroc, logits, truth)
+        return {} if auroc is None else {"tune/auroc": auroc}
+
+    return Solver(
+        STRENGTHS,
+        lambda x, targets, weights, strength: _solve(x, targets, weights, strength, is_exclusive),
+        lambda logits, truth: cross_entropy(logits, truth, is_exclusive),
+        curves,
+    )
 
 
 def fit_head(features: NDArray[np.float32], targets: Floats, strength: float) -> Head:

@@ -16,7 +16,7 @@ from training import metrics, probe, survival
 from training.audit import ARMS, Item, Scores
 from training.examples import Examples
 from training.spec import TuneSpec
-from training.tasks.survival import horizons_of, seen, training_targets
+from training.tasks.survival import hazards_of, horizons_of, seen
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -169,7 +169,7 @@ def _beside_clinical(cell: _Cell, examples: Examples, scores: Scores, spec: Tune
     plain = np.stack(list(examples.covariates.values()), axis=1)  # [N, V]
     middle = np.nan_to_num(np.nanmedian(plain[member], axis=0))
     clinical = np.where(np.isfinite(plain), plain, middle)
-    hazards = training_targets(examples.labels, 0, "ignore", spec.task.horizons)[member]
+    hazards = hazards_of(examples.labels, spec.task.horizons)[member]
     by_arm = {}
     for name, with_image in (("untuned", False), ("tuned", True)):
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from curation.cohort_folder import find_cohort
 from curation.lake import Lake
 from curation.records import ConfigurationError, Prediction, to_table
-from training import batches, cache, checkpoint, metrics, precheck, probe
+from training import batches, cache, checkpoint, precheck, probe
 from training.attempt import alone, recorded
 from training.audit import Scores
 from training.evaluate import evaluate
@@ -87,7 +87,7 @@ def _fit_all(job: Job, backbone: Backbone, tiles: batches.Tiles, cached: cache.C
         job.beat(f"fitting {fold.name}", done)
         head = _fit_probe(job, fold, cached)
         if job.spec.method.kind == "probe":
-            baseline = probe.fit_prototypes(cached.features[fold.train], job.targets[fold.train])
+            baseline = job.task.fit_baseline(cached.features[fold.train], job.targets[fold.train])
             untuned, tuned = baseline.logits(cached.features), head.logits(cached.features)
             if number == 0:
                 _export_probe(job, backbone, head)
@@ -118,7 +118,7 @@ def _fit_learner(
     state = learn(job, fold, learner, n_folds, done)
     load_moving(learner, state.best)
     if fold.name == "cohort":
-        export_learner(job.run, job.spec, backbone, learner, job.names)
+        export_learner(job.run, job.spec, backbone, learner, job.names, job.task.state())
         job.run.write_json("loop.json", checkpoint.counters(state))
     logits = np.full((len(job.examples), len(job.names)), np.nan)
     asked = np.union1d(fold.judged, fold.tune)
@@ -136,26 +136,16 @@ def _fit_probe(job: Job, fold: Fold, cached: cache.Cached) -> probe.Head:
                 {"kind": "epoch", "run_id": job.run.run_id, "fold": fold.name, "epoch": step, **values}
             )
 
-    return probe.fit_probe(
-        cached.features,
-        job.targets,
-        job.weights,
-        job.watched,
-        fold.train,
-        fold.tune,
-        job.examples.patient,
-        is_exclusive=job.task.is_exclusive(),
-        log=log,
-    )
+    seats = probe.Seats(fold.train, fold.tune, job.examples.patient)
+    return job.task.fit_probe(cached.features, job.targets, job.weights, job.watched, seats, log)
 
 
 def _judge(job: Job, fold: Fold, untuned: Floats, tuned: Floats) -> Scores:
-    """Probabilities of the judged, with the operating point that the fold's own tune split gives each output."""
+    """Answers for the judged, with the operating point that the fold's own tune split gives each output."""
     arms, thresholds = {}, {}
     for arm, logits in (("untuned", untuned), ("tuned", tuned)):
-        share = _probabilities(job, logits)
-        truth = job.truth[fold.tune]
-        points = [metrics.operating_point(truth[:, c], share[fold.tune, c]) for c in range(len(job.names))]
+        share = _answers(job, logits)
+        points = job.task.operating_points(job.truth[fold.tune], share[fold.tune])
         row = np.array([np.nan if p is None else p for p in points])
         if arm == "tuned" and fold.name == "cohort":
             job.run.write_json("operating_points.json", dict(zip(job.names, points, strict=True)))
@@ -163,10 +153,10 @@ def _judge(job: Job, fold: Fold, untuned: Floats, tuned: Floats) -> Scores:
     return Scores(fold.judged, fold.split, arms, thresholds)
 
 
-def _probabilities(job: Job, logits: Floats) -> Floats:
+def _answers(job: Job, logits: Floats) -> Floats:
     import torch
 
-    return np.asarray(job.task.probabilities(torch.from_numpy(logits)).numpy(), dtype=np.float64)
+    return np.asarray(job.task.answers(torch.from_numpy(logits)).numpy(), dtype=np.float64)
 
 
 def _predictions(job: Job, scores: Scores) -> Any:
@@ -240,4 +230,4 @@ def _frozen(job: Job, backbone: Backbone, tiles: batches.Tiles) -> cache.Cached:
 def _export_probe(job: Job, backbone: Backbone, head: probe.Head) -> None:
     from training.export import export_head
 
-    export_head(job.run, job.spec, backbone, head, job.names)
+    export_head(job.run, job.spec, backbone, head, job.names, job.task.state())

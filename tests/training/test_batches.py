@@ -4,8 +4,10 @@ import numpy as np
 import torch
 
 from training import batches
+from training.tasks.multilabel import Multilabel
 
 torch.set_num_threads(1)
+GROUPS = Multilabel(("a",)).groups
 
 
 def test_the_order_of_an_epoch_needs_no_memory_and_holds_everybody_once() -> None:
@@ -40,17 +42,17 @@ def test_augmentation_is_light_and_never_mirrors() -> None:
 def test_site_x_label_weights_give_every_cell_the_same_say() -> None:
     site = np.array(["a"] * 90 + ["b"] * 10)
     targets = np.array([1.0] * 80 + [0.0] * 10 + [1.0] * 4 + [0.0] * 6)[:, None]
-    weights = batches.loss_weights(targets, site, "site_x_label")[:, 0]
+    weights = batches.loss_weights(targets, site, "site_x_label", GROUPS)[:, 0]
     cells = [weights[:80].sum(), weights[80:90].sum(), weights[90:94].sum(), weights[94:].sum()]
     assert np.allclose(cells, cells[0])
     assert np.isclose(weights.mean(), 1)
-    by_label = batches.loss_weights(targets, site, "label")[:, 0]
+    by_label = batches.loss_weights(targets, site, "label", GROUPS)[:, 0]
     assert np.isclose(by_label[targets[:, 0] == 1].sum(), by_label[targets[:, 0] == 0].sum())
 
 
 def test_unknown_labels_weigh_nothing_and_one_odd_study_does_not_rule() -> None:
     site = np.array(["a"] * 1000)
     targets = np.array([1.0] + [0.0] * 899 + [np.nan] * 100)[:, None]
-    weights = batches.loss_weights(targets, site, "site_x_label")[:, 0]
+    weights = batches.loss_weights(targets, site, "site_x_label", GROUPS)[:, 0]
     assert (weights[900:] == 0).all()
     assert 30 < weights[0] / weights[1] < 50, "899 without the cap"

@@ -11,7 +11,7 @@ from curation.records import ConfigurationError
 from tests.training.planted import lay_down, tree
 from training.probe import fit_head
 from training.spec import parse_spec
-from training.tasks import survival as task
+from training.tasks.survival import Survival, hazards_of, horizons_of
 from training.tune import tune
 
 NAN = np.nan
@@ -19,32 +19,33 @@ NAN = np.nan
 VALUES = np.array(
     [[10, 1], [40, 1], [20, 0], [30, 0], [90, 1], [NAN, NAN], [0, 0], [-3, 1]], dtype=np.float64
 )
+TASK = Survival(("days", "died"), (30, 60))
 SURVIVAL = {"kind": "survival", "labels": ["days", "died"], "covariates": ["age"]}
 
 
 def test_hazards_are_of_who_entered_and_was_seen_to_the_end() -> None:
     expected = [[1, NAN], [0, 1], [NAN, NAN], [0, NAN], [0, 0], [NAN, NAN], [NAN, NAN], [NAN, NAN]]
-    np.testing.assert_array_equal(task.training_targets(VALUES, 2, "ignore", (30, 60)), expected)
+    np.testing.assert_array_equal(hazards_of(VALUES, (30, 60)), expected)
 
 
 def test_a_horizon_asks_only_those_whose_answer_is_known() -> None:
     expected = [[1, 1], [0, 1], [NAN, NAN], [0, NAN], [0, 0], [NAN, NAN], [NAN, NAN], [NAN, NAN]]
-    np.testing.assert_array_equal(task.targets(VALUES, 2, (30, 60)), expected)
-    assert task.outputs(("days", "died"), VALUES, (60, 30)) == ("died by day 30", "died by day 60")
+    np.testing.assert_array_equal(TASK.targets(VALUES, 2), expected)
+    assert Survival(("days", "died"), (60, 30)).outputs(VALUES) == ("died by day 30", "died by day 60")
 
 
 def test_horizons_nobody_chose_are_quartiles_of_the_events() -> None:
-    assert task.horizons_of(VALUES, ()).tolist() == [25, 40, 65]
+    assert horizons_of(VALUES, ()).tolist() == [25, 40, 65]
 
 
 def test_chances_never_fall_and_hazards_solved_from_censored_data_are_kaplan_meiers() -> None:
     random = np.random.default_rng(0)
-    assert (task.probabilities(torch.randn(50, 4)).diff(dim=1) >= 0).all()
+    assert (TASK.answers(torch.randn(50, 4)).diff(dim=1) >= 0).all()
     died, lost = random.exponential(100, 20_000), random.exponential(150, 20_000)
     values = np.column_stack([np.minimum(died, lost), died <= lost]).astype(np.float64)
-    hazards = task.training_targets(values, 2, "ignore", (50, 100))
+    hazards = hazards_of(values, (50, 100))
     head = fit_head(np.zeros((len(values), 1), np.float32), hazards, 1.0)
-    chances = task.probabilities(torch.from_numpy(head.logits(np.zeros((1, 1), np.float32))))[0]
+    chances = TASK.answers(torch.from_numpy(head.logits(np.zeros((1, 1), np.float32))))[0]
     # losing those censored within an interval makes a little of the hazard go unseen or stand out, never the order of it
     assert chances.tolist() == pytest.approx([1 - np.exp(-0.5), 1 - np.exp(-1)], abs=0.08)
 

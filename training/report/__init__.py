@@ -20,6 +20,7 @@ from training.report.card import model_card
 from training.report.page import html_page
 from training.runs import RunFolder
 from training.spec import TuneSpec
+from training.task import find_task
 
 BASELINES = {
     "prototype": "the nearest class mean on the frozen backbone's features: the train split is averaged, nothing is fitted",
@@ -35,7 +36,8 @@ _ITEM = pa.schema(
 
 def baseline_of(spec: TuneSpec) -> str:
     """Name of the untuned arm. A probe moves no weight of the backbone, so it cannot be its own baseline."""
-    return "prototype" if spec.method.kind == "probe" else "base_probe"
+    of_probe, of_others = find_task(spec.task).arms
+    return of_probe if spec.method.kind == "probe" else of_others
 
 
 def write_report(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from training.tasks import multiclass, multilabel, survival
+from training.tasks.multiclass import Multiclass
+from training.tasks.multilabel import Multilabel
+from training.tasks.survival import Survival
 
-KINDS = {"multilabel": multilabel, "multiclass": multiclass, "survival": survival}
-"""Task kind -> the module that keeps its targets, loss and probabilities (contract: training/task.py)."""
+KINDS = {"multilabel": Multilabel, "multiclass": Multiclass, "survival": Survival}
+"""Task kind -> the class that keeps the contract (training/task.py); its fields are keys of the spec's `task`."""

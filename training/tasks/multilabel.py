@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from training.tasks.yes_no import YesNo
 
 if TYPE_CHECKING:
     import torch
@@ -16,30 +18,35 @@ Floats = NDArray[np.float64]
 _UNCERTAIN_AS = {"ignore": np.nan, "ones": 1.0, "zeros": 0.0, "soft": 0.5}
 
 
-def outputs(names: Sequence[str], values: Floats, horizons: Sequence[float] = ()) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Multilabel(YesNo):
     """One output a label."""
-    return tuple(names)
+
+    uncertain: str = "ignore"
+
+    def outputs(self, values: Floats) -> tuple[str, ...]:
+        """The labels."""
+        return self.labels
+
+    def targets(self, values: Floats, n_outputs: int) -> Floats:
+        """[N, C]: 0, 1, NaN where uncertain or unknown."""
+        return np.where((values == 0) | (values == 1), values, np.nan)
+
+    def training_targets(self, values: Floats, n_outputs: int) -> Floats:
+        """[N, C]: uncertain (-1) as the spec says, unknown NaN."""
+        return np.where(values == -1, _UNCERTAIN_AS[self.uncertain], self.targets(values, n_outputs))
+
+    def watched(self, values: Floats, n_outputs: int) -> Floats:
+        """As `targets`: logits answer the questions that are judged."""
+        return self.targets(values, n_outputs)
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Weighted mean of the binary cross-entropies of known labels; 0 where a batch knows none."""
+        return masked_cross_entropy(logits, targets, weights)
 
 
-def targets(values: Floats, n_outputs: int, horizons: Sequence[float] = ()) -> Floats:
-    """[N, C]: 0, 1, NaN where uncertain or unknown."""
-    return np.where((values == 0) | (values == 1), values, np.nan)
-
-
-def training_targets(
-    values: Floats, n_outputs: int, uncertain: str, horizons: Sequence[float] = ()
-) -> Floats:
-    """[N, C]: uncertain (-1) as the spec says, unknown NaN."""
-    return np.where(values == -1, _UNCERTAIN_AS[uncertain], targets(values, n_outputs))
-
-
-def watched(values: Floats, n_outputs: int, horizons: Sequence[float] = ()) -> Floats:
-    """As `targets`: logits answer the questions that are judged."""
-    return targets(values, n_outputs)
-
-
-def loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weighted mean of the binary cross-entropies of known labels; 0 where a batch knows none."""
+def masked_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weighted mean of the binary cross-entropies where the target is no NaN; 0 where a batch knows none."""
     import torch
     from torch.nn import functional
 
@@ -47,13 +54,3 @@ def loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> 
     each = functional.binary_cross_entropy_with_logits(logits, torch.nan_to_num(targets), reduction="none")
     weights = weights * known
     return (each * weights).sum() / weights.sum().clamp_min(1e-6)
-
-
-def probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """Sigmoid of each output, [B, C]."""
-    return logits.sigmoid()
-
-
-def is_exclusive() -> bool:
-    """Labels may hold together."""
-    return False
