@@ -214,6 +214,20 @@ def test_the_runs_page_lists_every_run_with_its_result(draw: Draw) -> None:
     assert frame.loc["nodule-running", "status"] == ["running"]
 
 
+def test_runs_are_compared_on_the_same_studies_with_what_they_cost(draw: Draw) -> None:
+    page = draw("runs")
+    assert "All judged on the same 4 studies of 4 patients" in texts(page)
+    cost = next(f.value for f in page.dataframe if "minutes" in f.value).set_index("Method")
+    assert cost.index.tolist() == ["probe", "cut"]
+    assert cost.loc["cut", "Gain"].startswith("0.")
+    assert cost.loc["cut", "minutes"] == pytest.approx(93 / 60)
+    sites = next(f.value for f in page.dataframe if "Patients" in f.value)
+    assert set(sites["Site"]) == set(tiny.SITES)
+    pairs = next(f.value for f in page.dataframe if "Pair" in f.value)
+    assert set(pairs["Site"]) == {"all", *tiny.SITES}
+    assert pairs["Difference"].iloc[0].startswith("0.000")
+
+
 def test_lineage_of_a_study_names_source_policy_cohort_and_run(draw: Draw) -> None:
     page = draw("lineage", study=STUDY)
     sources = page.dataframe[0].value

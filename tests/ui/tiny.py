@@ -1,4 +1,4 @@
-"""A tiny lake with everything a page shows: two sites, CT, X-ray and ultrasound, two cohorts, a finished and a live run."""
+"""A tiny lake with everything a page shows: two sites, CT, X-ray and ultrasound, two cohorts, two finished runs and a live one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from training.runs import RunFolder
 
 POLICY, KEY, CODE = "research-2026c-tiny", "a1b2c3d4", "0.0-test"
 SITES = {"st-elsewhere": "DE", "charity-north": "CA"}
-RUN, LIVE_RUN = "abcdef0000000001", "abcdef0000000002"
+RUN, LIVE_RUN, OTHER_RUN = "abcdef0000000001", "abcdef0000000002", "abcdef0000000003"
 REPORT = (
     "EXAM: CT chest of [NAME] on [DATE].\n\nFINDINGS: There is a nodule in the right upper lobe. No pleural effusion.\n\n"
     "IMPRESSION: Pulmonary nodule. Discussed with [NAME]."
@@ -82,7 +82,7 @@ def pixels(modality: str, at: int) -> np.ndarray:
 
 
 def build(home: Path, n_patients: int = 6) -> Lake:
-    """Lays the lake, two cohorts and two runs down under `home`/lake."""
+    """Lays the lake, its cohorts and three runs down under `home`/lake."""
     lake = Lake(home / "lake")
     state: dict[str, list[Any]] = {"studies": [], "series": [], "patients": []}
     for n, (site, country) in enumerate(SITES.items()):
@@ -108,8 +108,12 @@ def build(home: Path, n_patients: int = 6) -> Lake:
         build_cohort(lake, CohortSpec.model_validate(CHEST), number)
     for spec in (LEARNABLE, HOPELESS):
         build_cohort(lake, CohortSpec.model_validate(spec))
-    for run_id, status in ((RUN, "done"), (LIVE_RUN, "running")):
-        lay_run(lake, run_id, find_cohort(lake, "chest-nodule").name, status, state)
+    for run_id, status, method in (
+        (RUN, "done", "cut"),
+        (LIVE_RUN, "running", "cut"),
+        (OTHER_RUN, "done", "probe"),
+    ):
+        lay_run(lake, run_id, find_cohort(lake, "chest-nodule").name, status, state, method)
     return lake
 
 
@@ -214,18 +218,20 @@ def _patient(
     state["patients"].append(row(records.Patient, **common, birth_year=1970, n_studies=1))
 
 
-def lay_run(lake: Lake, run_id: str, cohort_id: str, status: str, state: dict[str, list[Any]]) -> None:
-    """A run folder: the finished one with metrics, predictions and report, the running one half way."""
+def lay_run(
+    lake: Lake, run_id: str, cohort_id: str, status: str, state: dict[str, list[Any]], method: str
+) -> None:
+    """A run folder: the finished ones with metrics, predictions and report, the running one half way."""
     folder = RunFolder(lake.root, run_id)
     spec = {
-        "name": f"nodule-{status}",
+        "name": f"nodule-{status}" if method == "cut" else f"nodule-{method}",
         "cohort": "chest-nodule",
         "model": {"id": "builtin:tiny-vit"},
         "seed": 7,
     }
-    spec |= {"task": {"kind": "multilabel", "labels": ["nodule"]}, "method": {"kind": "cut", "blocks": 1}}
+    spec |= {"task": {"kind": "multilabel", "labels": ["nodule"]}, "method": {"kind": method, "blocks": 1}}
     folder.write_json("spec.json", spec)
-    folder.write_run(records.Run(run_id, spec["name"], cohort_id, status, "builtin:tiny-vit", "cut", "multilabel",
+    folder.write_run(records.Run(run_id, spec["name"], cohort_id, status, "builtin:tiny-vit", method, "multilabel",
                                  datetime(2026, 1, 2, 3, 4, tzinfo=UTC), 93.0, "cpu", 7))  # fmt: skip
     for step in range(1, 9):
         folder.log(step, step, {"loss": 1 / step, "val_loss": 1.2 / step})
@@ -245,8 +251,9 @@ def lay_run(lake: Lake, run_id: str, cohort_id: str, status: str, state: dict[st
     folder.write_parquet("metrics.parquet", records.to_table(records.Metric, rows))
     told = [
         row(records.Prediction, run_id=run_id, study_id=s.study_id, series_id=uid(s.site, n % 6, "series"), patient_id=s.patient_id,
-            site=s.site, split="test", arm="tuned", label="nodule", target=float(bool(s.findings)), score=0.9 - 0.07 * n)
-        for n, s in enumerate(state["studies"]) if s.modality == "CT"
+            site=s.site, split="test", arm=arm, label="nodule", target=float(bool(s.findings)), score=max(0.0, base - slope * n))
+        for arm, base, slope in (("tuned", 0.9, 0.07), ("untuned", 0.5, 0.01)) for n, s in enumerate(state["studies"])
+        if s.modality == "CT"
     ]  # fmt: skip
     folder.write_parquet("predictions.parquet", records.to_table(records.Prediction, told))
     folder.write_json("report.json", {"run_id": run_id})

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from curation.records import ConfigurationError
+from training import compare
 from training import runs as run_folders
 from ui.catalog.opened import HEX_ID, Opened
 
@@ -41,6 +44,31 @@ class Runs(Opened):
             if files
             else pd.DataFrame()
         )
+
+    def comparable(self, run_ids: Sequence[str]) -> tuple[list[str], list[str]]:
+        """The labels and the splits that every one of these runs judged. Raises ConfigurationError where one has no predictions."""
+        root = self.lake.root
+        return compare.judged_labels(root, run_ids), compare.judged_splits(root, run_ids)
+
+    def comparison(
+        self, run_ids: tuple[str, ...], split: str, label: str, metric: str
+    ) -> tuple[compare.Common, pd.DataFrame, pd.DataFrame]:
+        """Finished runs side by side: what they share, a row an arm and site, a row a pair and site.
+
+        Raises ConfigurationError where they share nothing.
+        """
+        key = (run_ids, split, label, metric)
+        if key not in self._compared:
+            common = compare.common_studies(self.lake.root, run_ids, split, label)
+            lines, differences = compare.compare(common, metric)
+            frames = (pd.DataFrame([asdict(row) for row in rows]) for rows in (lines, differences))
+            self._compared[key] = (common, *frames)
+        return self._compared[key]
+
+    @cached_property
+    def _compared(self) -> dict[tuple[Any, ...], tuple[compare.Common, pd.DataFrame, pd.DataFrame]]:
+        # a finished run never changes, and the draws take a second
+        return {}
 
     def mistakes(self, run_id: str, label: str, limit: int = 12) -> pd.DataFrame:
         """Held-out studies on which the tuned model is most wrong, worst first."""

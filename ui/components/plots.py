@@ -192,10 +192,21 @@ def intervals(
     metric: str,
     colour: str = "arm",
     reference: float | None = None,
+    order: Sequence[str] = (),
 ) -> None:
-    """Estimates with 95 % intervals: one line a row (such as a site), one dot an arm; columns value, low, high, n."""
+    """Estimates with 95 % intervals: one line a row (such as a site), one dot an arm; columns value, low, high, n.
+
+    Rows come in `order` where it is given, else `all` first. A frame without the column `arm` has one dot a row.
+    """
     frame = frame.dropna(subset=["value"])
-    order = sorted(frame[row].unique(), key=lambda v: (v != "all", str(v)))
+    if colour == "arm" and not set(frame.get("arm", ())) & set(ARMS):
+        frame = frame.assign(arm="tuned")
+        legend = None
+    else:
+        legend = _legend()
+    order = [o for o in order if o in set(frame[row])] or sorted(
+        frame[row].unique(), key=lambda v: (v != "all", str(v))
+    )
     arms = [a for a in ARMS if a in set(frame[colour])] if colour == "arm" else sorted(frame[colour].unique())
     scale = (
         alt.Scale(domain=arms, range=[ARMS[a] for a in arms]) if colour == "arm" else alt.Scale(domain=arms)
@@ -203,7 +214,7 @@ def intervals(
     base = alt.Chart(frame).encode(
         y=_rows(row, order, limit=200, grid=True),
         yOffset=alt.YOffset(f"{colour}:N", sort=arms),
-        color=alt.Color(f"{colour}:N", scale=scale, legend=_legend()),
+        color=alt.Color(f"{colour}:N", scale=scale, legend=legend),
         tooltip=[
             f"{row}:N",
             f"{colour}:N",
