@@ -570,6 +570,30 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelIssue:
+    """One row per label of one study that one run suspects of being wrong, the most suspect first."""
+
+    run_id: str = column("The run.")
+    rank: int = column("1 is the most suspect of the run.", arrow=_I32)
+    study_id: UUID = column("The study.")
+    series_id: UUID = column("The series shown to the model.")
+    patient_id: UUID = column("The person at the site.")
+    site: str = column("Who delivered.")
+    split: str = column("train, tune, test or holdout.")
+    label: str = column("The label.")
+    given: float = column("What the cohort says: 1 or 0.")
+    probability: float | None = column(
+        "Of 1, from the images of other patients alone (out of fold); NULL where there are too few."
+    )
+    report: str | None = column("What the report says: present or absent; NULL where it says neither.")
+    is_odd_image: bool = column("Confident learning: the image looks like the other class.")
+    is_report_conflict: bool = column("The report says the opposite of the label.")
+    evidence: str | None = column(
+        "The de-identified sentence of the report; NULL where the image alone speaks."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """One row per input seen. Restricted: lives under restricted/, never in the lake."""
 
@@ -601,6 +625,7 @@ Row = (
     | Run
     | Metric
     | Prediction
+    | LabelIssue
     | Arrival
 )
 
@@ -627,6 +652,7 @@ FOLDERS: Mapping[str, tuple[type, str]] = {
     "runs": (Run, "runs/*/run.parquet"),
     "metrics": (Metric, "runs/*/metrics.parquet"),
     "predictions": (Prediction, "runs/*/predictions.parquet"),
+    "label_issues": (LabelIssue, "runs/*/label_issues.parquet"),
 }
 """Views over files that cohorts and runs write: table -> (row class, glob under the lake)."""
 

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from curation.cohort_folder import read_facts
 from curation.lake import Lake
-from curation.records import ConfigurationError, Metric, schema_of
+from curation.records import ConfigurationError, LabelIssue, Metric, schema_of
 from curation.records import Study as StudyRow
 from training import closed_form, metrics, time_to_event
 from training.audit import ARMS, Item, Scores, audit
+from training.audits.label_audit import label_audit, said_by_reports
 from training.cells import UNKNOWN, Cell, hidden_cells, iter_cells
 from training.examples import Examples
 from training.spec import TuneSpec
@@ -31,6 +32,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Strings = NDArray[np.str_]
+
+YES_OR_NO = ("multilabel", "multiclass")
+"""Tasks whose outputs are labels somebody gave: yes or no."""
 
 _AGE_BANDS = ((0, 18, "0-17"), (18, 40, "18-39"), (40, 65, "40-64"), (65, 999, "65+"))
 _CHUNK = 500_000
@@ -49,6 +53,8 @@ class Evidence:
     reliability: list[dict[str, Any]] = field(default_factory=list)
     verdict: str = ""
     headline: dict[str, Any] = field(default_factory=dict)
+    issues: list[LabelIssue] = field(default_factory=list)
+    """Suspected labels, the most suspect first."""
 
 
 def evaluate(
@@ -88,6 +94,12 @@ def evaluate(
     found.items += time_to_event.lines(examples, scores, spec)
     found.reliability = _reliability(asked, truth, scores)
     found.items += audit(examples, asked, truth, scores, features, spec.seed)
+    if spec.task.kind in YES_OR_NO:
+        said = said_by_reports(lake_root, examples, names)
+        found.issues, lines = label_audit(examples, names, truth, features, said, run_id, spec.seed)
+        found.items += lines
+    else:
+        found.items.append(Item("labels", "label audit", "not_applicable", None, "the task has no yes/no labels"))
     found.headline, found.verdict = _verdict(found.metrics, p_values, task.headline)
     return found
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from curation.cohort_folder import find_cohort
 from curation.lake import Lake
-from curation.records import ConfigurationError, Prediction, to_table
+from curation.records import ConfigurationError, LabelIssue, Prediction, to_table
 from training import batches, cache, checkpoint, precheck, probe
 from training.attempt import alone, recorded
 from training.audit import Scores
@@ -71,6 +71,7 @@ def tune(
             evidence = evaluate(
                 lake_root, examples, job.names, job.truth, scores, spec, run.run_id, cached.features
             )
+            run.write_parquet("label_issues.parquet", to_table(LabelIssue, evidence.issues))
             run.write_parquet("history.parquet", run.history())
             write_report(run, spec, examples, found, evidence, began.seconds())
         run.beat("done", progress=1.0, step=0, message="done")
