@@ -99,7 +99,9 @@ def evaluate(
         found.issues, lines = label_audit(examples, names, truth, features, said, run_id, spec.seed)
         found.items += lines
     else:
-        found.items.append(Item("labels", "label audit", "not_applicable", None, "the task has no yes/no labels"))
+        found.items.append(
+            Item("labels", "label audit", "not_applicable", None, "the task has no yes/no labels")
+        )
     found.headline, found.verdict = _verdict(found.metrics, p_values, task.headline)
     return found
 
