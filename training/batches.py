@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.fixed_rows import FixedRows
 from curation.lake import Lake
 from curation.pack import PACK_VERSION, PackRecipe, build_pack, open_pack
 from curation.records import ConfigurationError
+from training.ahead import Ahead, memory_budget
 from training.spec import Input
 
 if TYPE_CHECKING:
@@ -28,39 +31,116 @@ Ints = NDArray[np.int64]
 MAX_WEIGHT = 20.0
 """A cell of one example must not shout down the rest."""
 
+WINDOW_BYTES = 256 << 20
+"""Tiles that are shuffled among each other in a pack too large to be read in any order."""
+
+DEVICE_SHARE = 0.5
+"""Of the free memory of a GPU: the rest is for the model."""
+
+LOAD_BYTES = 64 << 20
+
 _ORDER, _AUGMENT, _VIEW = 0, 1, 2
 """Streams of random numbers: never shared between purposes."""
 
 
-class Tiles:
-    """The tiles of one pack, uint8 [N members, T tiles, H, W], in memory: 5 GB hold 100,000 at 224 px."""
+@dataclass(frozen=True)
+class Layout:
+    """Where members lie in their pack: all that the order of a pack larger than the window needs to know of it."""
 
-    def __init__(self, folder: Path, n_members: int) -> None:
+    group_of: Ints
+    """[N] number of the row group that holds a member's first tile."""
+    member_bytes: int
+
+
+class Tiles:
+    """The tiles of one pack, uint8 [N members, T tiles, H, W]: on the GPU where they fit, else in memory, else on disk.
+
+    `memory`: bytes that they may take in memory; None: a quarter of the machine's. Where they lie changes no value and no
+    order. Nothing is read before the first `take`.
+    """
+
+    def __init__(
+        self, folder: Path, n_members: int, *, memory: int | None = None, device: torch.device | None = None
+    ) -> None:
         pack = open_pack(folder)
         self.folder, self.facts = folder, pack.facts
-        flat = np.concatenate([pack.tiles[group] for group in range(len(pack.tiles))])  # [N * T, H, W]
-        if len(flat) != n_members * pack.tiles_per_series:
+        self.size, self.n_tiles = pack.size, pack.tiles_per_series
+        self._rows = FixedRows(folder / "tiles.parquet", "tile")
+        if len(self._rows) != n_members * self.n_tiles:
             raise ConfigurationError(
-                f"Pack {folder.name} has {len(flat)} tiles for {n_members} members: it is not this cohort's. Delete its "
+                f"Pack {folder.name} has {len(self._rows)} tiles for {n_members} members: it is not this cohort's. Delete its "
                 "folder; it will be built again."
             )
-        self.array: NDArray[np.uint8] = flat.reshape(n_members, pack.tiles_per_series, *flat.shape[1:])
+        group_of = np.searchsorted(self._rows.starts, np.arange(n_members) * self.n_tiles, side="right") - 1
+        self.layout = Layout(group_of, self._rows.width * self.n_tiles)
+        self._memory, self._device = memory_budget() if memory is None else memory, device
+        self._resident: torch.Tensor | None = None
+        self._ahead: Ahead | None = None
+
+    def __len__(self) -> int:
+        return len(self.layout.group_of)
 
     @property
-    def size(self) -> int:
-        """Height and width, px."""
-        return int(self.array.shape[-1])
-
-    @property
-    def n_tiles(self) -> int:
-        """Tiles a member."""
-        return int(self.array.shape[1])
+    def n_bytes(self) -> int:
+        """All tiles."""
+        return len(self) * self.layout.member_bytes
 
     def take(self, indices: Ints) -> torch.Tensor:
-        """uint8 [B, T, H, W] of those members."""
+        """uint8 [B, T, H, W] of those members, a copy; on the GPU where the tiles lie there."""
         import torch
 
-        return torch.from_numpy(self.array[indices])
+        if self._resident is None and (home := self._home()) is not None:
+            self._resident = self._load(home)
+        if self._resident is not None:
+            return self._resident.index_select(0, torch.from_numpy(indices).to(self._resident.device))
+        found = self._ahead.get(indices) if self._ahead else None
+        return self._read(indices) if found is None else found
+
+    def expect(self, batches: list[Ints]) -> None:
+        """Says which batches will be taken next, so that a thread reads them ahead. `take` gives the same without it."""
+        self.close()
+        if self._resident is None and self._home() is None:
+            self._ahead = Ahead(
+                self._read, self._rows, self.layout.group_of, batches, self.layout.member_bytes
+            )
+
+    def close(self) -> None:
+        """Nothing is expected any more."""
+        if self._ahead:
+            self._ahead.close()
+        self._ahead = None
+
+    def _home(self) -> torch.device | None:
+        """Where the tiles fit as a whole; None: they stay on disk."""
+        import torch
+
+        if self._device is not None and self._device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self._device)
+            if self.n_bytes <= DEVICE_SHARE * free:
+                return self._device
+        return torch.device("cpu") if self.n_bytes <= self._memory else None
+
+    def _load(self, home: torch.device) -> torch.Tensor:
+        import torch
+
+        whole = torch.empty((len(self), self.n_tiles, self.size, self.size), dtype=torch.uint8, device=home)
+        step = max(1, LOAD_BYTES // self.layout.member_bytes)
+        for chunk in batches_of(np.arange(len(self)), step):
+            whole[int(chunk[0]) : int(chunk[-1]) + 1] = self._read(chunk)
+        return whole
+
+    def _read(self, indices: Ints) -> torch.Tensor:
+        import torch
+
+        is_pinned = (
+            self._device is not None and self._device.type == "cuda"
+        )  # copies to the GPU need not wait
+        shape = (len(indices), self.n_tiles, self.size, self.size)
+        out = torch.empty(shape, dtype=torch.uint8, pin_memory=is_pinned)
+        rows = out.numpy().reshape(len(indices), self.n_tiles, self._rows.width)
+        for place, index in enumerate(indices):
+            self._rows.read_into(int(index) * self.n_tiles, rows[place])
+        return out
 
 
 def find_pack(lake_root: Path, cohort: Path, seen: Input, progress: Callable[[int, int], None]) -> Path:
@@ -81,9 +161,65 @@ def find_pack(lake_root: Path, cohort: Path, seen: Input, progress: Callable[[in
     return build_pack(Lake(lake_root), cohort.name, recipe, progress=progress)
 
 
-def epoch_order(indices: Ints, seed: int, epoch: int) -> Ints:
-    """The indices in the order of one epoch."""
-    return _generator(seed, _ORDER, epoch).permutation(indices)
+def epoch_order(indices: Ints, seed: int, epoch: int, layout: Layout | None = None) -> Ints:
+    """The indices in the order of one epoch, each once; a function of the arguments alone.
+
+    With a layout, what is larger than WINDOW_BYTES is shuffled as row groups and then within windows of that size, so that
+    a disk reads whole row groups. It holds wherever the tiles lie: a run is the same on a machine with more memory.
+    """
+    generator = _generator(seed, _ORDER, epoch)
+    if layout is None or len(indices) * layout.member_bytes <= WINDOW_BYTES:
+        return generator.permutation(indices)
+    rank = generator.permutation(int(layout.group_of.max()) + 1)
+    order = indices[np.argsort(rank[layout.group_of[indices]], kind="stable")]
+    return np.concatenate([generator.permutation(w) for w in batches_of(order, _in_window(layout))])
+
+
+def _in_window(layout: Layout) -> int:
+    return max(1, WINDOW_BYTES // layout.member_bytes)
+
+
+class Steps:
+    """Which examples each step of a run shows: batches of an epoch's order, epoch after epoch.
+
+    With `world` processes a step shows the same examples as one process would with a batch `world` times as large, each
+    process every world-th of them: every example once an epoch, none twice to fill up; at an epoch's end a process may
+    get one less than another, or none.
+    """
+
+    def __init__(
+        self,
+        indices: Ints,
+        seed: int,
+        batch_size: int,
+        layout: Layout | None = None,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        expect: Callable[[list[Ints]], None] = lambda batches: None,
+    ) -> None:
+        if not 0 <= rank < world:
+            raise ConfigurationError(f"rank is {rank} of {world} processes; it counts from 0 to {world - 1}.")
+        self._indices, self._seed, self._layout = indices, seed, layout
+        self._size, self._rank, self._world, self._expect = batch_size * world, rank, world, expect
+        self._epoch, self._due = -1, -1
+        self._batches: list[Ints] = []
+
+    @property
+    def an_epoch(self) -> int:
+        """Steps an epoch."""
+        return -(-len(self._indices) // self._size)
+
+    def at(self, step: int) -> tuple[int, int, Ints]:
+        """Epoch, step within it, and the members to show. `expect` hears of an epoch's batches from there on."""
+        epoch, offset = divmod(step, self.an_epoch)
+        if epoch != self._epoch:
+            order = epoch_order(self._indices, self._seed, epoch, self._layout)
+            self._batches = [b[self._rank :: self._world] for b in batches_of(order, self._size)]
+        if epoch != self._epoch or step != self._due:
+            self._expect(self._batches[offset:])
+        self._epoch, self._due = epoch, step + 1
+        return epoch, offset, self._batches[offset]
 
 
 def batches_of(indices: Ints, size: int) -> Iterator[Ints]:
@@ -105,8 +241,9 @@ def augment(tiles: torch.Tensor, indices: Ints, seed: int, epoch: int) -> torch.
     from torch.nn import functional
 
     draws = [_generator(seed, _AUGMENT, epoch, int(i)) for i in indices]
-    knobs = torch.from_numpy(np.stack([g.uniform(-1, 1, size=6) for g in draws]).astype(np.float32))
-    noise = torch.from_numpy(np.stack([g.standard_normal(tiles.shape[1:], dtype=np.float32) for g in draws]))
+    drawn = np.stack([g.uniform(-1, 1, size=6) for g in draws]).astype(np.float32)
+    grain = np.stack([g.standard_normal(tiles.shape[1:], dtype=np.float32) for g in draws])
+    knobs, noise = torch.from_numpy(drawn).to(tiles.device), torch.from_numpy(grain).to(tiles.device)
     scale, angle = 1 + 0.06 * knobs[:, 2], torch.deg2rad(4 * knobs[:, 3])
     cos, sin = scale * angle.cos(), scale * angle.sin()
     shift = 0.08 * knobs[:, :2]  # of a grid from -1 to 1: 0.08 are 4 % of the width

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,32 +113,44 @@ def _fill(
 ) -> None:
     import torch
 
-    n, n_views, cut = len(tiles.array), facts["views"], facts["cut"]
+    n, n_views, cut = len(tiles), facts["views"], facts["cut"]
     features: list[NDArray[np.float32]] = []
-    hidden: np.memmap[Any, np.dtype[np.float16]] | None = None
+    coming = list(batches.batches_of(np.arange(n), _BATCH))
     backbone.model.to(device)
-    for view in range(n_views):
-        for indices in batches.batches_of(np.arange(n), _BATCH):
-            with torch.inference_mode(), autocast(device, precision):
-                shown: torch.Tensor = tiles.take(indices)
-                if view:
-                    shown = batches.augment(shown, indices, facts["seed"] or 0, view)
-                images = backbone.preprocess(shown.flatten(0, 1).to(device))  # [B, T, H, W] -> [B*T, 3, S, S]
-                if cut is None:
-                    cls, tokens = backbone.embed(images)
-                else:
-                    cls, tokens, entering = backbone.embed_and_tap(images, cut)
-                    if hidden is None:
-                        shape = (n_views, n, tiles.n_tiles, *entering.shape[1:])
-                        hidden = np.lib.format.open_memmap(folder / "hidden.npy", "w+", np.float16, shape)
-                    block = entering.to(torch.float16).cpu().numpy()
-                    hidden[view, indices] = block.reshape(len(indices), tiles.n_tiles, *block.shape[1:])
-                if view == 0:
-                    features.append(pool(cls, tokens, tiles.n_tiles).cpu().numpy())
-            progress(view * n + int(indices[-1]) + 1, n_views * n)
+    with (folder / "hidden.npy").open(
+        "wb"
+    ) as hidden:  # written in order: a mapped file would pile up in memory
+        for view in range(n_views):
+            tiles.expect(coming)
+            for indices in coming:
+                with torch.inference_mode(), autocast(device, precision):
+                    shown: torch.Tensor = tiles.take(indices)
+                    if view:
+                        shown = batches.augment(shown, indices, facts["seed"] or 0, view)
+                    images = backbone.preprocess(
+                        shown.flatten(0, 1).to(device)
+                    )  # [B, T, H, W] -> [B*T, 3, S, S]
+                    if cut is None:
+                        cls, tokens = backbone.embed(images)
+                    else:
+                        cls, tokens, entering = backbone.embed_and_tap(images, cut)
+                        _append(hidden, entering, (n_views, n, tiles.n_tiles, *entering.shape[1:]))
+                    if view == 0:
+                        features.append(pool(cls, tokens, tiles.n_tiles).cpu().numpy())
+                progress(view * n + int(indices[-1]) + 1, n_views * n)
+    if cut is None:
+        (folder / "hidden.npy").unlink()
     np.save(folder / "features.npy", np.concatenate(features))
-    if hidden is not None:
-        hidden.flush()
+
+
+def _append(file: BinaryIO, block: torch.Tensor, shape: tuple[int, ...]) -> None:
+    """Adds a block to an .npy file of that shape, float16."""
+    import torch
+
+    if not file.tell():
+        about = {"descr": "<f2", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, about)
+    file.write(block.to(torch.float16).contiguous().cpu().numpy().data)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

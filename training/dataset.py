@@ -49,20 +49,24 @@ class CohortDataset(Dataset[Example]):
 
     def __getitem__(self, place: int) -> Example:
         """The example at a place of the split. Raises IndexError beyond it."""
-        index = int(self.indices[place])
+        return self.__getitems__([place])[0]
+
+    def __getitems__(self, places: Sequence[int]) -> list[Example]:
+        """Examples of a batch, as torch's fetcher asks for them."""
+        indices = self.indices[np.asarray(places)]
+        pixels = self.tiles.take(indices)
+        return [self._example(int(index), one) for index, one in zip(indices, pixels, strict=True)]
+
+    def _example(self, index: int, pixels: torch.Tensor) -> Example:
         said = self.examples
         return Example(
-            pixels=torch.from_numpy(self.tiles.array[index].copy()),
+            pixels=pixels,
             labels=torch.from_numpy(said.labels[index].astype(np.float32)),
             site=str(said.site[index]),
             study_id=str(said.study_id[index]),
             series_id=str(said.series_id[index]),
             patient_id=str(said.patient_id[index]),
         )
-
-    def __getitems__(self, places: Sequence[int]) -> list[Example]:
-        """Examples of a batch, as torch's fetcher asks for them."""
-        return [self[place] for place in places]
 
 
 class EpochOrder(Sampler[int]):

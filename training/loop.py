@@ -35,8 +35,9 @@ def learn(job: Job, fold: Fold, learner: Learner, n_folds: int, done: float) -> 
     import torch
 
     spec, path = job.spec, job.run.checkpoints / f"{fold.name}.pt"
-    steps_an_epoch = math.ceil(len(fold.train) / spec.method.batch_size)
-    total = min(spec.budget.max_steps, spec.budget.max_epochs * steps_an_epoch)
+    layout = learner.tiles.layout
+    steps = batches.Steps(fold.train, spec.seed, spec.method.batch_size, layout, expect=learner.expect)
+    total = min(spec.budget.max_steps, spec.budget.max_epochs * steps.an_epoch)
     targets = torch.from_numpy(job.targets).to(job.device, torch.float32)
     weights = torch.from_numpy(job.weights).to(job.device, torch.float32)
     optimizer = torch.optim.AdamW(learner.groups(), lr=0.0, betas=(0.9, 0.98))
@@ -50,9 +51,7 @@ def learn(job: Job, fold: Fold, learner: Learner, n_folds: int, done: float) -> 
     last_tick = last_saved = time.monotonic()
 
     while not state.is_finished:
-        epoch, offset = divmod(state.step, steps_an_epoch)
-        order = batches.epoch_order(fold.train, spec.seed, epoch)
-        chosen = order[offset * spec.method.batch_size : (offset + 1) * spec.method.batch_size]
+        epoch, offset, chosen = steps.at(state.step)
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * schedule(state.step, total)
 
@@ -76,7 +75,7 @@ def learn(job: Job, fold: Fold, learner: Learner, n_folds: int, done: float) -> 
             share = state.step / total
             eta = (total - state.step) * state.seconds / state.step
             job.beat("tuning", done + 0.55 / n_folds * share, state.step, eta, loss=cost)
-        if offset + 1 == steps_an_epoch or state.step == total:
+        if offset + 1 == steps.an_epoch or state.step == total:
             _watch(job, fold, learner, state, epoch + 1)
             state.stopped_by = _why_stop(state, spec, total, n_folds)
             state.is_finished = bool(state.stopped_by)
@@ -129,8 +128,9 @@ def predict(job: Job, learner: Learner, indices: Ints, done: float | None) -> Fl
     """Logits [len(indices), C], without augmentation. `done`: the progress to beat the heart with."""
     import torch
 
-    found = []
-    for chosen in batches.batches_of(indices, 4 * job.spec.method.batch_size):
+    found, shown = [], list(batches.batches_of(indices, 4 * job.spec.method.batch_size))
+    learner.expect(shown)
+    for chosen in shown:
         with torch.inference_mode(), cache.autocast(job.device, job.precision):
             found.append(learner(chosen, None).float().cpu().numpy())
         if done is not None:

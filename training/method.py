@@ -121,6 +121,11 @@ class Learner(nn.Module):
         with torch.autocast(self.device.type, enabled=False):  # logits in full precision
             return cast(torch.Tensor, self.head(cls, tokens, self.tiles.n_tiles))  # [B*T, ...] -> [B, C]
 
+    def expect(self, coming: list[Ints]) -> None:
+        """Says which batches will be asked for next; what is read from pixels is read ahead."""
+        if not self.is_cut:
+            self.tiles.expect(coming)
+
     def _hidden(self, indices: Ints, epoch: int | None) -> torch.Tensor:
         """Cached hidden states [B*T, ...] of those members, in the view of that epoch."""
         hidden = self.cached.hidden

@@ -19,7 +19,7 @@ from curation.records import ConfigurationError
 from training.recipe import find_recipe
 from training.tasks import KINDS
 
-TUNER_VERSION = 2
+TUNER_VERSION = 3
 """Changes only when the same spec on the same cohort would give other weights or another report."""
 
 
@@ -143,6 +143,11 @@ class Compute(_Part):
         default="auto", description="auto: bf16 on a GPU, fp32 on a CPU."
     )
     threads: int | None = Field(default=None, ge=1, description="CPU threads; nothing: as torch chooses.")
+    memory_mb: int | None = Field(
+        default=None,
+        ge=0,
+        description="MiB that a pack may take in memory, a larger one is read from disk; nothing: a quarter of the machine's.",
+    )
 
 
 class Report(_Part):

@@ -211,7 +211,9 @@ def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backb
         seen.input,
         lambda n, of: job.beat("making tiles", 0.03 + 0.12 * n / max(of, 1)),
     )
-    return backbone, batches.Tiles(pack, len(job.examples))
+    said = job.spec.compute.memory_mb
+    memory = None if said is None else said << 20
+    return backbone, batches.Tiles(pack, len(job.examples), memory=memory, device=job.device)
 
 
 def _frozen(job: Job, backbone: Backbone, tiles: batches.Tiles) -> cache.Cached:
