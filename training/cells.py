@@ -15,12 +15,15 @@ from training.audit import Scores
 from training.examples import Examples
 
 UNKNOWN = "unknown"
+JUDGED = ("test", "holdout")
+"""Splits that no choice looked at."""
 
 Key = tuple[str, str, str]
 
 Strings = NDArray[np.str_]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,34 @@ def iter_cells(examples: Examples, scores: Scores, strata: Mapping[str, Strings]
             here = values[scores.index]
             for value in sorted(set(here[in_split].tolist()) - {UNKNOWN}):
                 yield Cell(split, "all", f"{stratum}={value}", in_split & (here == value))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One label on the judged studies of one split of which it is known."""
+
+    split: str
+    label: str
+    c: int
+    rows: Ints
+    """[n] rows of the scores."""
+    y: Floats
+    """[n] truth, 0 or 1."""
+
+    @property
+    def has_both(self) -> bool:
+        """Whether both classes are there."""
+        return bool(0 < self.y.sum() < len(self.y))
+
+
+def iter_questions(names: Sequence[str], truth: Floats, scores: Scores) -> Iterator[Question]:
+    """Every label on `test`, then on `holdout`, where a study of known truth is judged."""
+    for split in JUDGED:
+        in_split = np.flatnonzero(scores.split == split)
+        for c, label in enumerate(names):
+            rows = in_split[np.isfinite(truth[scores.index[in_split], c])]
+            if len(rows):
+                yield Question(split, label, c, rows, truth[scores.index[rows], c])
 
 
 def hidden_cells(cells: Sequence[Cell], patients: Ints, min_cell: int) -> dict[Key, str]:

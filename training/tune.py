@@ -21,7 +21,7 @@ from curation.lake import Lake
 from curation.records import ConfigurationError, LabelIssue, Prediction, to_table
 from training import batches, cache, checkpoint, precheck, probe
 from training.attempt import alone, recorded
-from training.audit import Scores
+from training.audit import Scores, Watched
 from training.evaluate import evaluate
 from training.examples import read_examples
 from training.job import Fold, Job, make_job, named, plan_folds
@@ -143,7 +143,7 @@ def _fit_probe(job: Job, fold: Fold, cached: cache.Cached) -> probe.Head:
 
 def _judge(job: Job, fold: Fold, untuned: Floats, tuned: Floats) -> Scores:
     """Answers for the judged, with the operating point that the fold's own tune split gives each output."""
-    arms, thresholds = {}, {}
+    arms, thresholds, watched = {}, {}, {}
     for arm, logits in (("untuned", untuned), ("tuned", tuned)):
         share = _answers(job, logits)
         points = job.task.operating_points(job.truth[fold.tune], share[fold.tune])
@@ -151,7 +151,11 @@ def _judge(job: Job, fold: Fold, untuned: Floats, tuned: Floats) -> Scores:
         if arm == "tuned" and fold.name == "cohort":
             job.run.write_json("operating_points.json", dict(zip(job.names, points, strict=True)))
         arms[arm], thresholds[arm] = share[fold.judged], np.tile(row, (len(fold.judged), 1))
-    return Scores(fold.judged, fold.split, arms, thresholds)
+        watched[arm] = share[fold.tune]
+    folds = np.full(len(fold.judged), fold.name)
+    return Scores(
+        fold.judged, fold.split, arms, thresholds, folds, {fold.name: Watched(fold.tune, watched)}
+    )
 
 
 def _answers(job: Job, logits: Floats) -> Floats:
