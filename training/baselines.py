@@ -34,7 +34,8 @@ def majority(examples: Examples, names: Sequence[str], truth: Floats, scores: Sc
         right = float((q.y == float(share >= 0.5)).mean())
         brier = float(((share - q.y) ** 2).mean())
         arms = ", ".join(
-            f"{arm} {float(((scores.probability[arm][q.rows, q.c] - q.y) ** 2).mean()):.4f}" for arm in ("untuned", "tuned")
+            f"{arm} {float(((scores.probability[arm][q.rows, q.c] - q.y) ** 2).mean()):.4f}"
+            for arm in ("untuned", "tuned")
         )
         text = (
             f"always {'yes' if share >= 0.5 else 'no'}: right in {right:.1%}, AUROC 0.5; Brier score of saying {share:.1%} "
@@ -58,10 +59,11 @@ def clinical(examples: Examples, names: Sequence[str], truth: Floats, scores: Sc
             continue
         one = np.ones((1, len(q.y)))
         alone = float(metrics.auroc(q.y, guess, one)[0])
-        areas = {arm: float(metrics.auroc(q.y, scores.probability[arm][q.rows, q.c], one)[0]) for arm in ("untuned", "tuned")}
-        text = (
-            f"AUROC of {', '.join(examples.covariates)}: {alone:.3f}; untuned {areas['untuned']:.3f}, tuned {areas['tuned']:.3f}"
-        )
+        areas = {
+            arm: float(metrics.auroc(q.y, scores.probability[arm][q.rows, q.c], one)[0])
+            for arm in ("untuned", "tuned")
+        }
+        text = f"AUROC of {', '.join(examples.covariates)}: {alone:.3f}; untuned {areas['untuned']:.3f}, tuned {areas['tuned']:.3f}"
         try:
             gain = delong.compare(
                 q.y, guess, scores.probability["tuned"][q.rows, q.c], examples.patient[scores.index[q.rows]]
@@ -76,7 +78,10 @@ def clinical_features(examples: Examples, train: Ints) -> NDArray[np.float32]:
     """[N, 2V] covariates with the train split's median where one is unknown, and whether each was unknown."""
     plain = np.stack(list(examples.covariates.values()), axis=1)  # [N, V]
     unknown = ~np.isfinite(plain)
-    middle = [np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else 0.0 for column in plain[train].T]
+    middle = [
+        np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else 0.0
+        for column in plain[train].T
+    ]
     return np.column_stack([np.where(unknown, middle, plain), unknown]).astype(np.float32)
 
 

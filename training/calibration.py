@@ -84,9 +84,7 @@ def brier_parts(targets: Floats, probability: Floats) -> BrierParts:
     resolution = sum(count * (share - base) ** 2 for _, share, count in bins) / n
     uncertainty = base * (1 - base)
     whole = float(((probability - targets) ** 2).mean())
-    return BrierParts(
-        reliability, resolution, uncertainty, whole - (reliability - resolution + uncertainty)
-    )
+    return BrierParts(reliability, resolution, uncertainty, whole - (reliability - resolution + uncertainty))
 
 
 def conformal_cut(targets: Floats, probability: Floats, is_positive: bool, coverage: float) -> float | None:

@@ -87,7 +87,9 @@ def micro(examples: Examples, names: Sequence[str], truth: Floats, scores: Score
             continue
         y = np.concatenate([q.y for q in of])
         patient = np.concatenate([examples.patient[scores.index[q.rows]] for q in of])
-        arms = [np.concatenate([scores.probability[arm][q.rows, q.c] for q in of]) for arm in ("untuned", "tuned")]
+        arms = [
+            np.concatenate([scores.probability[arm][q.rows, q.c] for q in of]) for arm in ("untuned", "tuned")
+        ]
         try:
             areas, covariance = delong.auc_covariance(y, np.stack(arms), patient)
         except ValueError as why:
@@ -107,7 +109,9 @@ def calibration(
 ) -> Iterator[Item]:
     """Section `calibration`: the tuned arm's temperature from the tune split, and what it mends at each site."""
     for c, label in enumerate(names):
-        by_fold = {fold: _temperature(truth, scores, fold, c) for fold in sorted(set(scores.folds().tolist()))}
+        by_fold = {
+            fold: _temperature(truth, scores, fold, c) for fold in sorted(set(scores.folds().tolist()))
+        }
         temperature, n = by_fold.get(COHORT, (None, 0))
         if temperature is None:
             text = "the tune split has one class of known labels"
@@ -168,7 +172,7 @@ def brier(names: Sequence[str], truth: Floats, scores: Scores) -> Iterator[Item]
 
 
 def conformal(
-    examples: Examples, names: Sequence[str], truth: Floats, scores: Scores, cells: Sequence[Cell], hidden: Mapping[Key, str]
+    names: Sequence[str], truth: Floats, scores: Scores, cells: Sequence[Cell], hidden: Mapping[Key, str]
 ) -> tuple[list[Item], list[dict[str, Any]]]:
     """Section `calibration`: coverage of the tuned arm's conformal sets, of all and of each shown site and subgroup."""
     items, table = list[Item](), list[dict[str, Any]]()
@@ -183,12 +187,22 @@ def conformal(
         for cell in cells:
             inside = cell.rows[q.rows]
             if cell.split == q.split and cell.key not in hidden and inside.any():
-                name = cell.subgroup if cell.subgroup != "all" else f"site={cell.site}" if cell.site != "all" else "all"
+                name = (
+                    cell.subgroup
+                    if cell.subgroup != "all"
+                    else f"site={cell.site}"
+                    if cell.site != "all"
+                    else "all"
+                )
                 parts[name] = (float(covered[inside].mean()), int(inside.sum()))
                 table.append({"split": q.split, "label": q.label, "group": name, "coverage": parts[name][0],
                               "mean_size": float(size[inside].mean()), "n": parts[name][1]})  # fmt: skip
         lowest = min(parts, key=lambda name: parts[name][0])
-        of_class = [f"{covered[q.y == k].mean():.3f} of the {w}" for k, w in ((1, "positive"), (0, "negative")) if (q.y == k).any()]
+        of_class = [
+            f"{covered[q.y == k].mean():.3f} of the {w}"
+            for k, w in ((1, "positive"), (0, "negative"))
+            if (q.y == k).any()
+        ]
         text = (
             f"coverage {covered.mean():.3f} where {COVERAGE:g} is promised ({', '.join(of_class)}); {size.mean():.2f} answers a "
             f"set; lowest in {lowest}: {parts[lowest][0]:.3f} of {parts[lowest][1]}. Binary sets, each class its own cut"

@@ -43,7 +43,13 @@ def points(names: Sequence[str], truth: Floats, scores: Scores) -> tuple[list[It
             for arm in ("tuned", "untuned"):
                 found = operating.counts_at(q.y, scores.probability[arm][q.rows, q.c], at[arm])
                 told.append(f"{arm}: " + ", ".join(f"{name} {share}" for name, share in found.items()))
-                row = {"split": q.split, "label": q.label, "point": point, "arm": arm, "threshold": float(at[arm][0])}
+                row: dict[str, Any] = {
+                    "split": q.split,
+                    "label": q.label,
+                    "point": point,
+                    "arm": arm,
+                    "threshold": float(at[arm][0]),
+                }
                 for name, share in found.items():
                     row[name] = {"value": share.value, "low": share.low, "high": share.high, "n": share.n}
                 table.append(row)
@@ -69,7 +75,7 @@ def net_benefit(names: Sequence[str], truth: Floats, scores: Scores) -> tuple[li
         said = "; ".join(
             f"at {at:g}: tuned {curve['tuned'][k]:+.4f}, untuned {curve['untuned'][k]:+.4f}, all {curve['all'][k]:+.4f}"
             for at in _SAID
-            for k in [int(np.flatnonzero(CHANCES == at)[0])]
+            for k in [int(np.flatnonzero(at == CHANCES)[0])]
         )
         text = f"{said}. Tuned is ahead of untuned, all and none at {ahead.mean():.0%} of the thresholds from 0.01 to 0.95"
         items.append(Item("operating", where, "computed", float(ahead.mean()), text))

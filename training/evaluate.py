@@ -17,14 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.cohort_folder import read_facts
-from curation.lake import Lake
-from curation.records import ConfigurationError, LabelIssue, Metric, schema_of
-from curation.records import Study as StudyRow
-from training import closed_form, metrics, time_to_event
+from curation.records import LabelIssue, Metric
+from training import (
+    baselines,
+    closed_form,
+    decisions,
+    generalisation,
+    metrics,
+    neighbours,
+    provenance,
+    strata,
+    time_to_event,
+)
 from training.audit import ARMS, Item, Scores, audit
 from training.audits.label_audit import label_audit, said_by_reports
-from training.cells import UNKNOWN, Cell, hidden_cells, iter_cells
+from training.cells import JUDGED, Cell, Key, hidden_cells, iter_cells
 from training.examples import Examples
+from training.groups import read_strata
 from training.spec import TuneSpec
 from training.task import Task, find_task
 
@@ -36,7 +45,6 @@ Strings = NDArray[np.str_]
 YES_OR_NO = ("multilabel", "multiclass")
 """Tasks whose outputs are labels somebody gave: yes or no."""
 
-_AGE_BANDS = ((0, 18, "0-17"), (18, 40, "18-39"), (40, 65, "40-64"), (65, 999, "65+"))
 _CHUNK = 500_000
 """Weights held at once by the bootstrap: 4 MB, so that they stay in the processor's cache."""
 
@@ -51,10 +59,17 @@ class Evidence:
     metrics: list[Metric] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
     reliability: list[dict[str, Any]] = field(default_factory=list)
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Rows for the page's tables and plots, by name."""
     verdict: str = ""
     headline: dict[str, Any] = field(default_factory=dict)
     issues: list[LabelIssue] = field(default_factory=list)
     """Suspected labels, the most suspect first."""
+
+    def take(self, name: str, found: tuple[list[Item], list[dict[str, Any]]]) -> None:
+        """Lines, and their rows under a name."""
+        self.items += found[0]
+        self.tables[name] = found[1]
 
 
 def evaluate(
@@ -70,16 +85,17 @@ def evaluate(
     """Metrics with intervals, the audit and the verdict."""
     found = Evidence()
     task = find_task(spec.task).prepared(examples.labels, examples.split == "train")
-    strata, notes = _strata(lake_root, examples, spec)
+    groups, notes = read_strata(lake_root, examples, spec)
+    found.items += provenance.lines(lake_root, examples, spec)
+    found.take("near_duplicates", neighbours.near_duplicates(examples, features, spec.seed))
     found.items += notes
     min_cell = max(spec.report.min_cell, int(read_facts(examples.folder)["min_cell"]))
     p_values: dict[str, float | None] = {}
-    cells = list(iter_cells(examples, scores, strata))
+    cells = list(iter_cells(examples, scores, groups))
     hidden = hidden_cells(cells, examples.patient[scores.index], min_cell)
+    found.items += _suppressed(cells, hidden)
     for cell in cells:
         if cell.key in hidden:
-            text = f"{cell.split}: {cell.subgroup} {hidden[cell.key]}"
-            found.items.append(Item("subgroups", "suppressed", "not_applicable", None, text))
             continue
         rows, reasons, p_value = _judge(cell, examples, task, names, truth, scores, spec, run_id)
         found.metrics += rows
@@ -89,8 +105,17 @@ def evaluate(
     asked = (
         names if task.has_probabilities else ()
     )  # yes/no questions: DeLong, calibration, the audit of each label
-    found.items += closed_form.gains(examples, asked, truth, scores)
-    found.items += closed_form.calibration(examples, asked, truth, scores, min_cell)
+    found.items += _arms(found.metrics, task.headline)
+    if asked:
+        _yes_no(found, examples, asked, truth, scores, spec, cells, hidden)
+        areas = strata.all_areas(examples, asked, truth, scores, spec)
+        found.take("gaps", strata.gaps(areas, examples, scores, hidden))
+        found.take("to_all", strata.to_all(areas, cells, hidden))
+        found.take("worst_slices", strata.worst_slices(areas, groups, examples, scores, min_cell))
+        found.take("left_out", generalisation.left_out(examples, asked, truth, scores, spec))
+        found.take("matrix", generalisation.matrix(examples, asked, truth, features, spec))
+    found.items += generalisation.never_seen(found.metrics, task.headline)
+    found.items.append(generalisation.temporal())
     found.items += time_to_event.lines(examples, scores, spec)
     found.reliability = _reliability(asked, truth, scores)
     found.items += audit(examples, asked, truth, scores, features, spec.seed)
@@ -104,6 +129,65 @@ def evaluate(
         )
     found.headline, found.verdict = _verdict(found.metrics, p_values, task.headline)
     return found
+
+
+def _yes_no(
+    found: Evidence,
+    examples: Examples,
+    asked: Sequence[str],
+    truth: Floats,
+    scores: Scores,
+    spec: TuneSpec,
+    cells: Sequence[Cell],
+    hidden: Mapping[Key, str],
+) -> None:
+    """What is said of yes/no questions alone, without resampling."""
+    min_cell = max(spec.report.min_cell, int(read_facts(examples.folder)["min_cell"]))
+    found.items += closed_form.gains(examples, asked, truth, scores)
+    found.items += closed_form.micro(examples, asked, truth, scores)
+    found.items += baselines.majority(examples, asked, truth, scores)
+    if spec.task.kind != "survival":  # its clinical baseline is a concordance (time_to_event)
+        found.items += baselines.clinical(examples, asked, truth, scores)
+    found.take("points", decisions.points(asked, truth, scores))
+    found.take("net_benefit", decisions.net_benefit(asked, truth, scores))
+    found.take("workload", decisions.workload(asked, truth, scores))
+    found.items += closed_form.calibration(examples, asked, truth, scores, min_cell)
+    found.items += closed_form.brier(asked, truth, scores)
+    found.take("conformal", closed_form.conformal(asked, truth, scores, cells, hidden))
+
+
+def _suppressed(cells: Sequence[Cell], hidden: Mapping[Key, str]) -> Iterator[Item]:
+    """Which subgroups are not shown, and how many are."""
+    n = sum(cell.subgroup != "all" and cell.key not in hidden for cell in cells)
+    if any(cell.subgroup != "all" for cell in cells):
+        yield Item(
+            "subgroups", "cells", "computed", float(n), "subgroups shown, all splits together; see the table"
+        )
+    for cell in cells:
+        if cell.key in hidden:
+            text = f"{cell.split}: {cell.subgroup} {hidden[cell.key]}"
+            yield Item("subgroups", "suppressed", "not_applicable", None, text)
+    if not hidden:
+        yield Item("subgroups", "suppressed", "computed", 0.0, "no subgroup was suppressed")
+
+
+def _arms(rows: Sequence[Metric], metric: str) -> Iterator[Item]:
+    """The table in a line a split: how many numbers, and the headline of both arms."""
+    for split in JUDGED:
+        here = [
+            r
+            for r in rows
+            if (r.split, r.site, r.subgroup, r.name, r.arm) == (split, "all", "all", metric, "tuned")
+        ]
+        for r in here:
+            interval = "" if r.low is None else f" [{r.low:.3f}, {r.high:.3f}]"
+            status = "not_applicable" if r.value is None else "computed"
+            text = (
+                "only one class is there"
+                if r.value is None
+                else f"tuned {r.value:.3f}{interval}; {r.n} studies, see the table"
+            )
+            yield Item("discrimination", f"{metric.upper()}, {split}: {r.label}", status, r.value, text)
 
 
 def _judge(
@@ -188,64 +272,6 @@ def _values(
         for name in by_arm["tuned"].keys() & by_arm["untuned"].keys():
             found.setdefault(("gain", name), []).append(by_arm["tuned"][name] - by_arm["untuned"][name])
     return {key: np.concatenate(found[key]) for key in sorted(found)}
-
-
-def _strata(lake_root: Path, examples: Examples, spec: TuneSpec) -> tuple[dict[str, Strings], list[Item]]:
-    """Stratum name -> [N] value of each member, and what could not be had."""
-    strata: dict[str, Strings] = {}
-    items: list[Item] = []
-    for name, values in examples.covariates.items():
-        known = values[np.isfinite(values)]
-        if set(known.tolist()) <= {0.0, 1.0}:
-            strata[name] = np.where(values == 1, "yes", np.where(values == 0, "no", UNKNOWN))
-        else:
-            items.append(Item("subgroups", name, "not_applicable", None, "the covariate is not yes or no"))
-    wanted = [s for s in spec.report.subgroups if s != "site"]
-    if not wanted:
-        return strata, items
-    facts = _study_facts(lake_root, examples)
-    for name in wanted:
-        column = "age_years" if name == "age_band" else name
-        if facts is None:
-            items.append(
-                Item("subgroups", name, "missing", None, "the cohort's snapshot is not in this lake")
-            )
-        elif column not in facts:
-            raise ConfigurationError(
-                f"report.subgroups: {name!r} is no column of studies; there are age_band, {', '.join(sorted(facts))}."
-            )
-        else:
-            values_of = facts[column]
-            found = [values_of.get(s) for s in examples.study_id]
-            strata[name] = np.array(
-                [_band(v) if name == "age_band" else UNKNOWN if v is None else str(v) for v in found]
-            )
-    return strata, items
-
-
-def _study_facts(lake_root: Path, examples: Examples) -> dict[str, dict[Any, Any]] | None:
-    """Plain columns of `studies` at the cohort's snapshot: column -> study -> value; None where the lake has none."""
-    number = int(read_facts(examples.folder)["snapshot"])
-    if not (lake_root / "snapshots" / f"{number:08d}.json").is_file():
-        return None
-    plain = [f.name for f in schema_of(StudyRow) if str(f.type) in ("string", "double", "int32", "bool")]
-    connection = Lake(lake_root).connect(number)
-    try:
-        table: Any = connection.sql(f"SELECT study_id, {', '.join(plain)} FROM studies").to_arrow_table()
-    finally:
-        connection.close()
-    wanted = set(examples.study_id)
-    studies = table["study_id"].to_pylist()
-    return {
-        name: {s: v for s, v in zip(studies, table[name].to_pylist(), strict=True) if s in wanted}
-        for name in plain
-    }
-
-
-def _band(age_years: float | None) -> str:
-    if age_years is None:
-        return UNKNOWN
-    return next(name for low, high, name in _AGE_BANDS if low <= age_years < high)
 
 
 def _reliability(names: Sequence[str], truth: Floats, scores: Scores) -> list[dict[str, Any]]:

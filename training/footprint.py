@@ -51,7 +51,11 @@ class Meter:
         """What was used since the start of this attempt."""
         first, last = self._first, self._read()
         wall = last.wall_s - first.wall_s
-        yield _item("wall clock", round(all_attempts_s, 1), f"{all_attempts_s:.0f} s, all attempts together; this one {wall:.0f} s")
+        yield _item(
+            "wall clock",
+            round(all_attempts_s, 1),
+            f"{all_attempts_s:.0f} s, all attempts together; this one {wall:.0f} s",
+        )
         cpu = last.cpu_s - first.cpu_s
         yield _item("processor time", round(cpu, 1), f"{cpu:.0f} s of all cores together, this attempt")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # kilobytes on Linux
@@ -77,7 +81,9 @@ class Meter:
         if self._gpu is None:
             return Item("compute", "GPU energy", "not_applicable", None, "no GPU was used")
         if last.gpu_joules is None or self._first.gpu_joules is None:
-            return Item("compute", "GPU energy", "not_applicable", None, "the GPU has no energy counter (NVML) here")
+            return Item(
+                "compute", "GPU energy", "not_applicable", None, "the GPU has no energy counter (NVML) here"
+            )
         joules = last.gpu_joules - self._first.gpu_joules
         text = f"{joules / _JOULES_PER_WH:.2f} Wh; {joules:.0f} J by NVML: the whole GPU, other processes too, this attempt"
         return _item("GPU energy", joules / _JOULES_PER_WH, text)
@@ -87,7 +93,9 @@ def _total(powercap: Path, name: str) -> float | None:
     """Joules of all packages; None where no counter can be read (many systems let only root)."""
     found = []
     for zone in sorted(powercap.glob("intel-rapl:*")):
-        if zone.name.count(":") == 1:  # a package; its cores and memory are zones below it and would count twice
+        if (
+            zone.name.count(":") == 1
+        ):  # a package; its cores and memory are zones below it and would count twice
             with suppress(OSError, ValueError):
                 found.append(int((zone / name).read_text()) / 1e6)
     return sum(found) if found else None

@@ -30,7 +30,11 @@ def never_seen(rows: Sequence[Metric], headline: str) -> Iterator[Item]:
     """Both arms at each site of the split `holdout`."""
     cells: dict[tuple[str, str], dict[str, Metric]] = {}
     for r in rows:
-        if (r.split, r.subgroup, r.name) == ("holdout", "all", headline) and r.site != "all" and r.value is not None:
+        if (
+            (r.split, r.subgroup, r.name) == ("holdout", "all", headline)
+            and r.site != "all"
+            and r.value is not None
+        ):
             cells.setdefault((r.site, r.label), {})[r.arm] = r
     whole = [(key, arms) for key, arms in cells.items() if {"untuned", "tuned", "gain"} <= set(arms)]
     if not whole:
@@ -52,23 +56,32 @@ def left_out(
         return [Item("generalisation", "left out", "not_applicable", None, text)], []
     items, table = list[Item](), list[dict[str, Any]]()
     folds = scores.folds()
-    row_of = {(f, i): row for row, (f, i) in enumerate(zip(folds.tolist(), scores.index.tolist(), strict=True))}
+    row_of = {
+        (f, i): row for row, (f, i) in enumerate(zip(folds.tolist(), scores.index.tolist(), strict=True))
+    }
     for fold in sorted(set(folds.tolist()) - {COHORT}):
         site = str(examples.site[scores.index[folds == fold][0]])
-        member = np.array([i for i in scores.index[folds == fold].tolist() if examples.split[i] == "test"], dtype=np.int64)
+        member = np.array(
+            [i for i in scores.index[folds == fold].tolist() if examples.split[i] == "test"], dtype=np.int64
+        )
         seen, unseen = ([row_of[f, i] for i in member.tolist()] for f in (COHORT, fold))
         for c, label in enumerate(names):
             known = np.isfinite(truth[member, c])
             y = truth[member[known], c]
             by = {
-                arm: [scores.probability[arm][np.array(rows, dtype=np.int64)[known], c] for rows in (seen, unseen)]
+                arm: [
+                    scores.probability[arm][np.array(rows, dtype=np.int64)[known], c]
+                    for rows in (seen, unseen)
+                ]
                 for arm in ("untuned", "tuned")
             }
             where = f"left out, {site}: {label}"
             try:
-                change = delong.compare(y, *by["tuned"], examples.patient[member[known]])
+                change = delong.compare(y, by["tuned"][0], by["tuned"][1], examples.patient[member[known]])
             except ValueError as why:
-                items.append(Item("generalisation", where, "not_applicable", None, f"on its test studies: {why}"))
+                items.append(
+                    Item("generalisation", where, "not_applicable", None, f"on its test studies: {why}")
+                )
                 continue
             one = np.ones((1, len(y)))
             areas = {arm: [float(metrics.auroc(y, p, one)[0]) for p in of] for arm, of in by.items()}
@@ -95,7 +108,7 @@ def matrix(
     judged = np.isin(examples.split, ["test", "holdout"])
     for c, label in enumerate(names):
         known = np.isfinite(truth[:, c])
-        cells = []
+        cells = list[dict[str, Any]]()
         for taught in examples.sites:
             train = np.flatnonzero(known & (examples.site == taught) & (examples.split == "train"))
             if not _has_both(truth[train, c]):
@@ -106,7 +119,9 @@ def matrix(
                 y = truth[rows, c]
                 if _has_both(y):
                     area = float(metrics.auroc(y, head.logits(features[rows])[:, 0], np.ones((1, len(y))))[0])
-                    cells.append({"label": label, "taught_at": taught, "judged_at": at, "auroc": area, "n": len(y)})
+                    cells.append(
+                        {"label": label, "taught_at": taught, "judged_at": at, "auroc": area, "n": len(y)}
+                    )
         table += cells
         home = [cell["auroc"] for cell in cells if cell["taught_at"] == cell["judged_at"]]
         away = [cell for cell in cells if cell["taught_at"] != cell["judged_at"]]

@@ -55,7 +55,9 @@ def excess_p_value(n_above: int, n_queries: int, n_references: int) -> float:
     return float(np.exp(ways(n_queries) - ways(total)))
 
 
-def near_duplicates(examples: Examples, features: NDArray[np.float32], seed: int) -> tuple[list[Item], list[dict[str, Any]]]:
+def near_duplicates(
+    examples: Examples, features: NDArray[np.float32], seed: int
+) -> tuple[list[Item], list[dict[str, Any]]]:
     """The line of section `provenance`, and the closest pairs of studies above the threshold.
 
     The threshold is the closest that two different patients of the train split are to one another: nothing that the split

@@ -56,7 +56,10 @@ def choose_points(targets: Floats, scores: Floats) -> dict[str, float] | None:
     known = np.isfinite(targets)
     if youden is None:
         return None
-    positive, negative = np.sort(scores[known][targets[known] == 1]), np.sort(scores[known][targets[known] == 0])
+    positive, negative = (
+        np.sort(scores[known][targets[known] == 1]),
+        np.sort(scores[known][targets[known] == 0]),
+    )
 
     def sensitive(aim: float) -> float:
         return float(positive[int(np.floor((1 - aim) * len(positive) + 1e-9))])
@@ -100,6 +103,9 @@ def workload(targets: Floats, scores: Floats, found: Floats) -> Floats:
     values, member = np.unique(-scores, return_inverse=True)
     read = np.r_[0.0, np.cumsum(np.bincount(member, minlength=len(values))) / len(scores)]
     hit = np.r_[0.0, np.cumsum(np.bincount(member, targets, len(values))) / targets.sum()]
-    reached = np.maximum(np.searchsorted(hit, found - 1e-12), 1)  # the first group of equal scores that reaches it
-    share = (found - hit[reached - 1]) / (hit[reached] - hit[reached - 1])
+    reached = np.maximum(
+        np.searchsorted(hit, found - 1e-12), 1
+    )  # the first group of equal scores that reaches it
+    step = hit[reached] - hit[reached - 1]  # 0 where nothing is to be found and nothing is read
+    share = np.divide(found - hit[reached - 1], step, out=np.zeros(len(found)), where=step > 0)
     return np.asarray(read[reached - 1] + share * (read[reached] - read[reached - 1]))

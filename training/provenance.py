@@ -46,14 +46,21 @@ def _snapshot(facts: Mapping[str, Any]) -> Iterator[Item]:
 
 def _rules(facts: Mapping[str, Any]) -> Iterator[Item]:
     if spec := facts.get("spec"):
-        said = [f"{kind} {rule['name']}: {rule['where']}" for kind in ("include", "exclude") for rule in spec[kind]]
+        said = [
+            f"{kind} {rule['name']}: {rule['where']}"
+            for kind in ("include", "exclude")
+            for rule in spec[kind]
+        ]
         said += [f"index: {spec['index']}", f"series: {spec['series']['keep']} by {spec['series']['order']}"]
         yield _item("rules", "; ".join(said))
 
 
 def _exclusions(facts: Mapping[str, Any]) -> Iterator[Item]:
     for row in exclusions(facts):
-        yield _item(f"left after {row['rule']}", f"{row['studies']} studies of {row['patients']} patients, {row['sites']} sites")
+        yield _item(
+            f"left after {row['rule']}",
+            f"{row['studies']} studies of {row['patients']} patients, {row['sites']} sites",
+        )
 
 
 def exclusions(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -74,7 +81,11 @@ def _splits(examples: Examples) -> Iterator[Item]:
     for patient, split in zip(examples.patient.tolist(), examples.split.tolist(), strict=True):
         seen.setdefault(patient, set()).add(split)
     twice = sum(len(of) > 1 for of in seen.values())
-    yield _item("patients in two splits", f"of {len(seen)} patients, counted here; a run with any is refused", float(twice))
+    yield _item(
+        "patients in two splits",
+        f"of {len(seen)} patients, counted here; a run with any is refused",
+        float(twice),
+    )
     for split in SPLITS:
         here = examples.split == split
         text = ", ".join(f"{site} {int((here & (examples.site == site)).sum())}" for site in examples.sites)
@@ -100,8 +111,13 @@ def _from_the_lake(lake_root: Path, facts: Mapping[str, Any], examples: Examples
             GROUP BY ALL ORDER BY ALL"""
         ).fetchall()
         small = int(facts["min_cell"])
-        told = ", ".join(f"{source} in {f'<{small}' if n < small else f'{n:,}'} studies" for source, n in said)
-        yield _item("label sources", f"findings asserted by: {told or 'none'}; a reader outranks a label, a label a report")
+        told = ", ".join(
+            f"{source} in {f'<{small}' if n < small else f'{n:,}'} studies" for source, n in said
+        )
+        yield _item(
+            "label sources",
+            f"findings asserted by: {told or 'none'}; a reader outranks a label, a label a report",
+        )
 
 
 def _policies(con: Connection) -> Sequence[str]:

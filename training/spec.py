@@ -161,6 +161,11 @@ class Report(_Part):
         default=1000, ge=0, le=20000, description="Patient-cluster bootstrap replicates; 0: no intervals."
     )
     min_cell: int = Field(default=11, ge=1, description="Smaller subgroups are suppressed.")
+    statements: dict[str, str] = Field(
+        default={},
+        description="What only the author can say, by the report's key: statements.intended_use, "
+        "provenance.pretraining and so on.",
+    )
 
 
 class TuneSpec(_Part):

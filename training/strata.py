@@ -36,7 +36,9 @@ _CHUNK = 500_000
 class Areas:
     """AUROC replicates [1 + B] of any part of one split, each computed once."""
 
-    def __init__(self, examples: Examples, questions: Sequence[Question], scores: Scores, spec: TuneSpec, split: str) -> None:
+    def __init__(
+        self, examples: Examples, questions: Sequence[Question], scores: Scores, spec: TuneSpec, split: str
+    ) -> None:
         self.split = split
         self.questions = [q for q in questions if q.split == split]
         self._scores = scores
@@ -60,7 +62,9 @@ class Areas:
             step = max(1, _CHUNK // len(rows))
             self._found[key] = np.concatenate(
                 [
-                    metrics.auroc(y, p, np.take(self._draws[n : n + step], patient, axis=1).astype(np.float64))
+                    metrics.auroc(
+                        y, p, np.take(self._draws[n : n + step], patient, axis=1).astype(np.float64)
+                    )
                     for n in range(0, len(self._draws), step)
                 ]
             )
@@ -71,7 +75,9 @@ class Areas:
         p = self._scores.probability["tuned"][question.rows[here], question.c]
         return float(metrics.auroc(question.y[here], p, np.ones((1, len(p))))[0])
 
-    def both(self, first: tuple[str, Bools], second: tuple[str, Bools], label: str) -> dict[str, tuple[Floats, Floats]] | None:
+    def both(
+        self, first: tuple[str, Bools], second: tuple[str, Bools], label: str
+    ) -> dict[str, tuple[Floats, Floats]] | None:
         """arm -> replicates of two parts, of one label or (MACRO) averaged over labels with both classes in both parts."""
         pairs: dict[str, list[tuple[Floats, Floats]]] = {arm: [] for arm in ARMS}
         for q in self.questions:
@@ -84,11 +90,14 @@ class Areas:
         if not pairs[ARMS[0]]:
             return None
         return {
-            arm: (np.mean([a for a, _ in of], axis=0), np.mean([b for _, b in of], axis=0)) for arm, of in pairs.items()
+            arm: (np.mean([a for a, _ in of], axis=0), np.mean([b for _, b in of], axis=0))
+            for arm, of in pairs.items()
         }
 
 
-def all_areas(examples: Examples, names: Sequence[str], truth: Floats, scores: Scores, spec: TuneSpec) -> list[Areas]:
+def all_areas(
+    examples: Examples, names: Sequence[str], truth: Floats, scores: Scores, spec: TuneSpec
+) -> list[Areas]:
     """One of each judged split that holds a known answer."""
     questions = list(iter_questions(names, truth, scores))
     there = [split for split in JUDGED if any(q.split == split for q in questions)]
@@ -111,13 +120,15 @@ def gaps(
             clean, comorbid = (f"{name}=no", in_split & (here == 0)), (f"{name}=yes", in_split & (here == 1))
             for label in ([MACRO] if len(labels) > 1 else []) + labels:
                 where = f"gap by {name}, {of.split}: {label}"
-                told = next((hidden[k] for g, _ in (clean, comorbid) if (k := (of.split, "all", g)) in hidden), "")
+                told = next(
+                    (hidden[k] for g, _ in (clean, comorbid) if (k := (of.split, "all", g)) in hidden), ""
+                )
                 found = None if told else of.both(clean, comorbid, label)
                 if found is None:
                     text = f"a stratum {told}" if told else "a stratum holds one class, or nobody"
                     items.append(Item("strata", where, "not_applicable", None, text))
                     continue
-                row = {"covariate": name, "split": of.split, "label": label}
+                row: dict[str, Any] = {"covariate": name, "split": of.split, "label": label}
                 row |= {"n_without": int(clean[1].sum()), "n_with": int(comorbid[1].sum())}
                 row |= _gap(found)
                 table.append(row)
@@ -195,13 +206,24 @@ def worst_slices(
             why = "no crossing of two groups is large enough and holds both classes"
             items.append(Item("subgroups", f"worst slice, {of.split}", "not_applicable", None, why))
             continue
-        for rank, (_, cell) in enumerate(sorted(looked, key=lambda found: (found[0], found[1].key))[:WORST], 1):
+        for rank, (_, cell) in enumerate(
+            sorted(looked, key=lambda found: (found[0], found[1].key))[:WORST], 1
+        ):
             found = of.both((cell.subgroup, cell.rows), whole, label)
             if found is None:
                 continue
             gap = found["tuned"][0] - found["tuned"][1]
-            reach = float(norm.ppf(1 - 0.025 / len(looked)) * np.nanstd(gap[1:], ddof=1)) if len(gap) > 2 else None
-            row = {"split": of.split, "slice": cell.subgroup, "n": int(cell.rows.sum()), "looked_at": len(looked)}
+            reach = (
+                float(norm.ppf(1 - 0.025 / len(looked)) * np.nanstd(gap[1:], ddof=1))
+                if len(gap) > 2
+                else None
+            )
+            row: dict[str, Any] = {
+                "split": of.split,
+                "slice": cell.subgroup,
+                "n": int(cell.rows.sum()),
+                "looked_at": len(looked),
+            }
             row |= {"tuned": float(found["tuned"][0][0]), "untuned": float(found["untuned"][0][0]), "value": float(gap[0]),
                     "low": None if reach is None else float(gap[0]) - reach,
                     "high": None if reach is None else float(gap[0]) + reach}  # fmt: skip

@@ -24,8 +24,10 @@ from training.attempt import alone, recorded
 from training.audit import Scores, Watched
 from training.evaluate import evaluate
 from training.examples import read_examples
+from training.footprint import Meter
 from training.job import Fold, Job, make_job, named, plan_folds
 from training.report import write_report
+from training.report.catalogue import check_statements
 from training.runs import RunFolder
 from training.spec import TuneSpec, run_id
 
@@ -59,10 +61,12 @@ def tune(
             return run.path
         run.write_json("spec.json", spec.model_dump(mode="json"))
         with recorded(run, spec, examples.cohort_id, report) as began:
+            check_statements(spec.report.statements)
             found = precheck.check(lake_root, examples, spec)
             run.write_json("precheck.json", found)
             precheck.refuse_problems(found)
             job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s)
+            meter = Meter(_gpu_index(job))
             backbone, tiles = _load(job, lake_root, backbone_cache)
             cached = _frozen(job, backbone, tiles)
             scores = _fit_all(job, backbone, tiles, cached)
@@ -73,7 +77,8 @@ def tune(
             )
             run.write_parquet("label_issues.parquet", to_table(LabelIssue, evidence.issues))
             run.write_parquet("history.parquet", run.history())
-            write_report(run, spec, examples, found, evidence, began.seconds())
+            costs = list(meter.lines(began.seconds(), _gpu_peak(job)))
+            write_report(run, spec, examples, found, evidence, costs, began.seconds())
         run.beat("done", progress=1.0, step=0, message="done")
     report({"kind": "done", "run_id": run.run_id, "progress": 1.0, "verdict": evidence.verdict})
     return run.path
@@ -153,9 +158,7 @@ def _judge(job: Job, fold: Fold, untuned: Floats, tuned: Floats) -> Scores:
         arms[arm], thresholds[arm] = share[fold.judged], np.tile(row, (len(fold.judged), 1))
         watched[arm] = share[fold.tune]
     folds = np.full(len(fold.judged), fold.name)
-    return Scores(
-        fold.judged, fold.split, arms, thresholds, folds, {fold.name: Watched(fold.tune, watched)}
-    )
+    return Scores(fold.judged, fold.split, arms, thresholds, folds, {fold.name: Watched(fold.tune, watched)})
 
 
 def _answers(job: Job, logits: Floats) -> Floats:
@@ -186,6 +189,21 @@ def _predictions(job: Job, scores: Scores) -> Any:
                     )
                 )
     return to_table(Prediction, rows)
+
+
+def _gpu_index(job: Job) -> int | None:
+    """Which GPU the run uses; None: none."""
+    import torch
+
+    if job.device.type != "cuda":
+        return None
+    return job.device.index if job.device.index is not None else int(torch.cuda.current_device())
+
+
+def _gpu_peak(job: Job) -> int | None:
+    import torch
+
+    return int(torch.cuda.max_memory_allocated(job.device)) if job.device.type == "cuda" else None
 
 
 def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backbone, batches.Tiles]:

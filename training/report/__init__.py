@@ -1,4 +1,4 @@
-"""Writes what a run has to say: metrics.parquet, report.json, report.parquet, report.html, model_card.md.
+"""Writes what a run has to say: metrics.parquet, report.json, report.parquet, report.html, model_card.md, reading_sheet.csv.
 
 What belongs here: which file holds what. What does not: what is true (evaluate), how a page looks (page), the words of
 the card (card). No torch.
@@ -6,20 +6,24 @@ the card (card). No torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
+from curation.cohort_folder import read_facts
 from curation.records import Metric, to_table
 from training.audit import Item
 from training.evaluate import Evidence
 from training.examples import Examples
+from training.provenance import exclusions
 from training.report.card import model_card
+from training.report.catalogue import complete, summary
+from training.report.checklists import fill
 from training.report.page import html_page
 from training.runs import RunFolder
-from training.spec import TuneSpec
+from training.spec import TUNER_VERSION, TuneSpec
 from training.task import find_task
 
 BASELINES = {
@@ -29,8 +33,8 @@ BASELINES = {
 """What the arm called `untuned` is; see docs/tuning.md."""
 
 _ITEM = pa.schema(
-    [("run_id", pa.string()), ("section", pa.string()), ("item", pa.string()), ("status", pa.string()),
-     ("value", pa.float64()), ("text", pa.string())]
+    [("run_id", pa.string()), ("entry", pa.string()), ("section", pa.string()), ("item", pa.string()),
+     ("status", pa.string()), ("value", pa.float64()), ("text", pa.string())]
 )  # fmt: skip
 
 
@@ -46,10 +50,13 @@ def write_report(
     examples: Examples,
     found: Mapping[str, Any],
     evidence: Evidence,
+    costs: Sequence[Item],
     seconds: float,
 ) -> None:
     """All files of the evidence; report.json last, for its presence means that the rest is there."""
-    items = _provenance(run, spec, examples, found) + evidence.items
+    items = [*_precheck(run, spec, found), *evidence.items, *costs, _reproducibility(run, spec)]
+    lines = complete(items, spec.task.kind, spec.report.statements)
+    entries = summary(lines)
     baseline = baseline_of(spec)
     report = {
         "run_id": run.run_id,
@@ -64,33 +71,24 @@ def write_report(
         "loop": run.read_json("loop.json"),
         "environment": run.read_json("env.json"),
         "reliability": evidence.reliability,
-        "items": [asdict(i) for i in items],
+        "items": [asdict(line) for line in lines],
+        "catalogue": entries,
+        "checklists": fill(entries),
+        "tables": evidence.tables | {"exclusions": exclusions(read_facts(examples.folder))},
         "seconds": round(seconds, 1),
     }
     run.write_parquet("metrics.parquet", to_table(Metric, evidence.metrics))
-    rows = [{"run_id": run.run_id, **asdict(i)} for i in items]
+    rows = [{"run_id": run.run_id, **asdict(line)} for line in lines]
     run.write_parquet("report.parquet", pa.Table.from_pylist(rows, schema=_ITEM))
     run.write_bytes("report.html", html_page(report, evidence.metrics, run.history().to_pylist()).encode())
     run.write_bytes("model_card.md", model_card(report, spec, evidence.metrics).encode())
     run.write_json("report.json", report)
 
 
-def _provenance(run: RunFolder, spec: TuneSpec, examples: Examples, found: Mapping[str, Any]) -> list[Item]:
-    """Where the numbers come from, and what the pre-check saw."""
+def _precheck(run: RunFolder, spec: TuneSpec, found: Mapping[str, Any]) -> list[Item]:
+    """The backbone, and what the pre-check saw."""
     revision = (run.read_json("preprocess.json") or {}).get("revision", "")
-    items = [
-        Item("provenance", "cohort", "computed", None, examples.cohort_id),
-        Item("provenance", "backbone", "computed", None, f"{spec.model.id} {revision}"),
-        Item(
-            "provenance",
-            "patients in two splits",
-            "computed",
-            0.0,
-            "checked before compute; a run with any is refused",
-        ),
-    ]
-    for split, n in found["splits"].items():
-        items.append(Item("provenance", f"studies in {split}", "computed", float(n), ""))
+    items = [Item("provenance", "backbone", "computed", None, f"{spec.model.id} {revision}")]
     for label, strength in found["label_site_association"].items():
         if strength is None:
             items.append(
@@ -100,4 +98,16 @@ def _provenance(run: RunFolder, spec: TuneSpec, examples: Examples, found: Mappi
             text = "Cramer's V on the train split; 0 none, 1 complete"
             items.append(Item("shortcut", f"{label}: goes with site", "computed", strength, text))
     items += [Item("precheck", "warning", "computed", None, warning) for warning in found["warnings"]]
+    if not found["warnings"]:
+        items.append(Item("precheck", "warnings", "computed", 0.0, "none"))
     return items
+
+
+def _reproducibility(run: RunFolder, spec: TuneSpec) -> Item:
+    versions = (run.read_json("env.json") or {}).get("packages", {})
+    said = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    text = (
+        f"run id {run.run_id} is the hash of spec, cohort and tuner version {TUNER_VERSION}; seed {spec.seed}; spec.json, "
+        f"env.json and preprocess.json lie beside this report; {said}"
+    )
+    return Item("compute", "reproducibility", "computed", None, text)
