@@ -21,6 +21,8 @@ from assets.commands import (
     key,
     predict,
     refusals,
+    relabel,
+    retrain,
     runs,
     sites,
     sql,
@@ -73,6 +75,8 @@ for _name, _function in {
     "sql": sql.sql,
     "tune": tune.tune,
     "predict": predict.predict,
+    "relabel": relabel.relabel,
+    "retrain": retrain.retrain,
     "synth": synth.synth,
     "doctor": doctor.doctor,
 }.items():

@@ -35,7 +35,8 @@ class TokensConfig(dg.Config):
     partitions_def=cohorts,
     kinds={"parquet", "yaml"},
     deps=[
-        dg.AssetDep(table, partition_mapping=dg.AllPartitionMapping()) for table in (*CATALOGUED, "findings")
+        dg.AssetDep(table, partition_mapping=dg.AllPartitionMapping())
+        for table in (*CATALOGUED, "findings", "relabels")
     ],
     description="Members, patient-level splits and attrition, frozen from one snapshot under an id that is their hash.",
 )

@@ -14,6 +14,11 @@ build_cohort = dg.define_asset_job(
     selection=dg.AssetSelection.assets("cohort", "cohort_tokens"),
     description="One cohort frozen from the newest snapshot, and its model-ready tokens.",
 )
+relabel = dg.define_asset_job(
+    "relabel",
+    selection=dg.AssetSelection.assets("relabels"),
+    description="Corrections of labels, in one commit; the cohort built next uses them.",
+)
 tune = dg.define_asset_job(
     "tune",
     selection=dg.AssetSelection.assets("tuned_model", "evaluation"),

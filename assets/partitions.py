@@ -1,4 +1,4 @@
-"""The three partition sets. A partition is one delivery, one cohort or one run, never one study: runs cost seconds.
+"""The four partition sets. A partition is one delivery, cohort, run or batch of corrections, never one study: runs cost seconds.
 
 What does not belong here: who adds a key (the command, the sensor, the pages) and what is made of it.
 """
@@ -10,6 +10,9 @@ deliveries = dg.DynamicPartitionsDefinition(name="deliveries")
 
 cohorts = dg.DynamicPartitionsDefinition(name="cohorts")
 """One key a cohort *name*: building it again on a newer snapshot is a new materialization of the same partition."""
+
+relabels = dg.DynamicPartitionsDefinition(name="relabels")
+"""One key a batch of corrections, the hash of what it says and when."""
 
 runs = dg.DynamicPartitionsDefinition(name="runs")
 """One key a run_id, the hash over TuneSpec and cohort."""

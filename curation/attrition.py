@@ -7,12 +7,13 @@ One scan over `studies`, joined once with what findings and outcomes say of a st
 excludes). "Passes the first k rules" is mask & (2^k - 1); "would be in without rule i" is mask | 2^i.
 
 What counts for a study and a finding, where sources differ: reader before label before report; within one source present
-before uncertain before absent. As a number: 3 * source + assertion, the smallest stands.
+before uncertain before absent. As a number: 3 * source + assertion, the smallest stands. Where the spec honours relabels, what
+stands of them (STANDING_SQL) comes before every source, and a label takes its value whatever its expression says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -31,6 +32,12 @@ HOLDOUT = "holdout"
 RANK_SQL = """CASE source WHEN 'reader' THEN 0 WHEN 'label' THEN 3 ELSE 6 END
     + CASE assertion WHEN 'present' THEN 0 WHEN 'uncertain' THEN 1 ELSE 2 END"""
 """Rank of one `findings` row; modulo 3 it is the assertion."""
+
+STANDING_SQL = """SELECT study_id, label, value FROM relabels
+    QUALIFY row_number() OVER (PARTITION BY study_id, label ORDER BY at_utc DESC, value) = 1"""
+"""The correction that stands of each study and label: the latest."""
+
+_RELABEL_RANK_SQL = "CASE value WHEN 1 THEN 0 WHEN -1 THEN 1 ELSE 2 END"
 
 _BOOLEAN = ("BOOLEAN",)
 _NUMBER = (
@@ -87,7 +94,11 @@ def plan_cohort(con: duckdb.DuckDBPyConnection, spec: CohortSpec) -> Plan:
         (f"{kind}s.{n}", t, f"{kind}:{n}", check_expression(studies, t, f"{kind}s.{n}"))
         for kind, n, t in named
     ]
-    relation = _relation([r.expression for _, _, r in rules] + [e for *_, e in values])
+    # a lake without corrections pays nothing for them
+    corrected = _column(con, "SELECT DISTINCT label FROM relabels") if spec.relabels else set()
+    relation = _relation(
+        [r.expression for _, _, r in rules] + [e for *_, e in values], corrected, spec.labels
+    )
     for key, text, rule in rules:
         check_type(studies, relation, rule.expression, key, text, _BOOLEAN)
     for key, text, _, expression in values:
@@ -96,9 +107,17 @@ def plan_cohort(con: duckdb.DuckDBPyConnection, spec: CohortSpec) -> Plan:
     check_type(series, "FROM series", keep, "series.keep", spec.series.keep, _BOOLEAN)
     order = check_order(series, spec.series.order, "series.order")
     _check_names(con, spec, studies, [r.expression for _, _, r in rules] + [e for *_, e in values])
-    return Plan(
-        spec, [r for *_, r in rules], [(column, e) for *_, column, e in values], keep, order, relation
-    )
+    columns = [(column, _relabelled(column, e, corrected)) for *_, column, e in values]
+    return Plan(spec, [r for *_, r in rules], columns, keep, order, relation)
+
+
+def _relabelled(column: str, expression: Expression, corrected: Collection[str]) -> Expression:
+    """A label as its readers corrected it; a covariate, and a label that nobody corrected, as it is."""
+    kind, name = column.split(":", 1)
+    if kind != "label" or name not in corrected:
+        return expression
+    sql = f"coalesce({quote_name('relabel:' + name)}, CAST({expression.sql} AS DOUBLE))"
+    return Expression(sql, expression.findings, expression.events)
 
 
 def _check_names(
@@ -131,18 +150,31 @@ def _column(con: duckdb.DuckDBPyConnection, query: str) -> set[str]:
     return {str(row[0]) for row in con.execute(query).fetchall()}
 
 
-def _relation(used: Sequence[Expression]) -> str:
-    """FROM clause: studies, joined once with the findings and once with the outcomes that the spec names."""
+def _relation(used: Sequence[Expression], corrected: Collection[str], labels: Collection[str]) -> str:
+    """FROM clause: studies, joined once with the findings, the corrections and the outcomes that the spec names.
+
+    `corrected` are the names of which corrections count, as labels and as findings.
+    """
     findings = sorted(set().union(*(e.findings for e in used)))
     events = sorted(set().union(*(e.events for e in used)))
     sql = "FROM studies"
     if findings:
         columns = ", ".join(
-            f"min({RANK_SQL}) FILTER (finding = {quote_text(f)})::UTINYINT AS {quote_name('said:' + f)}"
+            f"min(rank) FILTER (finding = {quote_text(f)})::UTINYINT AS {quote_name('said:' + f)}"
             for f in findings
         )
+        said = f"SELECT study_id, finding, 3 + {RANK_SQL} AS rank FROM findings"
+        if set(findings) & set(corrected):
+            said += f" UNION ALL SELECT study_id, label, {_RELABEL_RANK_SQL} FROM ({STANDING_SQL})"
         named = ", ".join(map(quote_text, findings))
-        sql += f" LEFT JOIN (SELECT study_id, {columns} FROM findings WHERE finding IN ({named}) GROUP BY study_id) USING (study_id)"
+        sql += f" LEFT JOIN (SELECT study_id, {columns} FROM ({said}) WHERE finding IN ({named}) GROUP BY study_id) USING (study_id)"
+    if names := sorted(set(labels) & set(corrected)):
+        columns = ", ".join(
+            f"any_value(value) FILTER (label = {quote_text(n)}) AS {quote_name('relabel:' + n)}"
+            for n in names
+        )
+        named = ", ".join(map(quote_text, names))
+        sql += f" LEFT JOIN (SELECT study_id, {columns} FROM ({STANDING_SQL}) WHERE label IN ({named}) GROUP BY study_id) USING (study_id)"
     if events:
         sql += _outcomes(events)
     return sql
@@ -319,6 +351,18 @@ class Selection:
         return pa.Table.from_arrays([c.combine_chunks() for c in table.columns], table.column_names).cast(
             schema_of(Member)
         )
+
+    def relabelled(self) -> dict[str, int]:
+        """Label to the number of members of which a reader's correction gives its value; only labels that have any."""
+        spec = self.plan.spec
+        if not spec.relabels or not spec.labels:
+            return {}
+        named = ", ".join(map(quote_text, spec.labels))
+        rows = self.con.execute(
+            f"""SELECT label, count(*) FROM ({STANDING_SQL}) WHERE label IN ({named})
+                AND study_id IN (SELECT study_id FROM passed) GROUP BY label ORDER BY label"""
+        ).fetchall()
+        return {str(label): int(n) for label, n in rows}
 
     def _split(self) -> str:
         split = self.plan.spec.split

@@ -10,6 +10,7 @@ and croissant.json (small cells suppressed). No clock and no chance: the same in
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from curation.cohort_folder import (
 from curation.cohort_spec import (
     COHORT_ENGINE_VERSION,
     CohortSpec,
+    canonical,
     cohort_id,
     load_spec,
     parse_spec,
@@ -141,6 +143,7 @@ def _facts(
     counts = con.execute(
         "SELECT count(*), count(DISTINCT patient_id), count(DISTINCT site) FROM frozen"
     ).fetchall()[0]
+    relabelled = selection.relabelled()
     of_split = dict(con.execute("SELECT split, count(*) FROM frozen GROUP BY split").fetchall())
     splits = (*SPLITS, HOLDOUT) if spec.split.holdout_sites else SPLITS
     return {
@@ -163,7 +166,8 @@ def _facts(
         "splits": {split: int(of_split.get(split, 0)) for split in splits},
         "attrition": [dataclasses.asdict(step) for step in selection.steps],
         "what_if": [{"without": rule, "studies": n} for rule, n in selection.what_if()],
-        "spec": spec.model_dump(mode="json"),
+        **({"relabelled": relabelled} if relabelled else {}),
+        "spec": json.loads(canonical(spec)),
     }
 
 

@@ -87,6 +87,9 @@ class CohortSpec(_Model):
     sample: Sample | None = None
     split: Split = Split()
     min_cell: int = Field(default=11, ge=1)
+    relabels: bool = True
+    """Whether what readers corrected counts: a label takes the value that stands for its name, and `has_finding` and its kin
+    see it as the last word on the finding of that name."""
 
     @field_validator("cohort")
     @classmethod
@@ -115,8 +118,14 @@ class CohortSpec(_Model):
 
 
 def canonical(spec: CohortSpec) -> str:
-    """The spec as one JSON text: the same for the same meaning, defaults written out."""
-    return json.dumps(spec.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False)
+    """The spec as one JSON text: the same for the same meaning, defaults written out.
+
+    `relabels: true` is left out: it came later, and older cohorts keep their id.
+    """
+    tree = spec.model_dump(mode="json")
+    if spec.relabels:
+        del tree["relabels"]
+    return json.dumps(tree, separators=(",", ":"), ensure_ascii=False)
 
 
 def cohort_id(spec: CohortSpec, snapshot_sha256: str) -> str:

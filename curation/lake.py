@@ -159,12 +159,15 @@ class Lake:
         return Snapshot(**facts, tables=tables, sha256=said)
 
     def parts(self, snapshot: Snapshot) -> dict[str, list[Part]]:
-        """Every bulk and catalogue table with its parts, in the order of deliveries."""
+        """Every bulk, catalogue and decided table with its parts, in the order of deliveries."""
         found: dict[str, list[Part]] = {name: [] for name in records.DELIVERED}
         for delivery in sorted(snapshot.deliveries):
             for name, parts in self.part_list(snapshot.deliveries[delivery]).items():
                 found[name] += parts
-        return {**found, **{name: list(snapshot.tables.get(name, ())) for name in records.CATALOGUED}}
+        return {
+            **found,
+            **{name: list(snapshot.tables.get(name, ())) for name in (*records.CATALOGUED, *records.DECIDED)},
+        }
 
     def files(self, table: str, snapshot: Snapshot) -> list[Path]:
         """The Parquet files of one table at one snapshot; of a folder table, those there now."""
@@ -262,6 +265,33 @@ class Lake:
                     return snapshot
                 time.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter, not a secret
 
+    def add(self, table: str, rows: pa.Table) -> Snapshot:
+        """Adds rows to a table of decisions in one atomic step; nothing else changes, and no fold is paid for.
+
+        The same rows twice are there once. Raises LakeError where the lake is empty or the table is none of records.DECIDED.
+        """
+        if table not in records.DECIDED:
+            raise LakeError(f"{table} is no table of decisions; there is {', '.join(records.DECIDED)}.")
+        part = self.write_part(table, rows)
+        with self._turn():
+            while True:
+                head = self.snapshot()
+                there = head.tables.get(table, ())
+                if part.path in {p.path for p in there}:
+                    return head
+                draft = dataclasses.replace(
+                    head,
+                    number=head.number + 1,
+                    parent=head.number,
+                    created_at_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+                    code_version=importlib.metadata.version("rwid"),
+                    tables={**head.tables, table: (*there, part)},
+                )
+                snapshot = _sealed(draft)
+                if self._create(snapshot):
+                    return snapshot
+                time.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter, not a secret
+
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
         """Committers on one host take turns, for a lost race costs a whole fold.
@@ -299,8 +329,8 @@ class Lake:
             _refuse_conflicts(con, deliveries)
             folded = fold(con)
         tables = {name: tuple(write_parts(self.root, name, folded[name])) for name in records.CATALOGUED}
-        draft = dataclasses.replace(draft, tables=tables)
-        return dataclasses.replace(draft, sha256=hashlib.sha256(_canonical(_facts(draft))).hexdigest())
+        decided = {name: head.tables[name] for name in records.DECIDED if head and name in head.tables}
+        return _sealed(dataclasses.replace(draft, tables={**tables, **decided}))
 
     def _create(self, snapshot: Snapshot) -> bool:
         """Publishes a manifest; False where another process has taken the number."""
@@ -344,6 +374,10 @@ def _refuse_conflicts(con: Connection, deliveries: Mapping[str, str]) -> None:
             f"{twice[0]} objects of {', '.join(sorted(deliveries))} came into the lake with another delivery "
             "meanwhile. Curate the delivery again: they will be refused as duplicates."
         )
+
+
+def _sealed(draft: Snapshot) -> Snapshot:
+    return dataclasses.replace(draft, sha256=hashlib.sha256(_canonical(_facts(draft))).hexdigest())
 
 
 def _part_fact(part: Part) -> dict[str, Any]:

@@ -44,6 +44,7 @@ SORTED_BY: Mapping[str, Sequence[str]] = {
     "studies": ("modality", "body_part", "site", "patient_id", "study_date", "study_id"),
     "series": ("modality", "body_part", "site", "patient_id", "study_id", "series_id"),
     "patients": ("site", "patient_id"),
+    "relabels": ("study_id", "label", "at_utc"),
 }
 """Physical order of every table that the lake writes; rows of equal keys keep the order in which they came."""
 

@@ -594,6 +594,24 @@ class LabelIssue:
 
 
 @dataclass(frozen=True, slots=True)
+class Relabel:
+    """One row per correction of one label of one study. Only ever added to; of a study and label the latest stands."""
+
+    study_id: UUID = column("The study.")
+    patient_id: UUID = column("The person at the site.")
+    site: str = column("Who delivered.")
+    label: str = column("The label, as the cohort calls it.")
+    value: float = column("What the reader says: 1 present, 0 absent, -1 uncertain.")
+    given: float | None = column("What the cohort said before; NULL where unknown.")
+    role: str = column("What the reader is, from a closed list; never who.")
+    reason: str = column("Why, from a closed list.")
+    cohort_id: str = column("The cohort whose label was looked at.")
+    run_id: str | None = column("The run whose result led to the look; NULL where none did.")
+    at_utc: datetime = column("When it was recorded.")
+    code_version: str = column("Which rwid made the row.")
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """One row per input seen. Restricted: lives under restricted/, never in the lake."""
 
@@ -626,6 +644,7 @@ Row = (
     | Metric
     | Prediction
     | LabelIssue
+    | Relabel
     | Arrival
 )
 
@@ -646,6 +665,9 @@ DELIVERED: Mapping[str, type] = {
 CATALOGUED: Mapping[str, type] = {"studies": Study, "series": Series, "patients": Patient}
 """Catalogue tables: folded from the bulk tables, kept sorted, listed in the snapshot manifest itself."""
 
+DECIDED: Mapping[str, type] = {"relabels": Relabel}
+"""Tables of what people decided: listed in the manifest, carried from snapshot to snapshot, only ever added to."""
+
 FOLDERS: Mapping[str, tuple[type, str]] = {
     "cohorts": (Cohort, "cohorts/*/cohort.parquet"),
     "members": (Member, "cohorts/*/members.parquet"),
@@ -656,7 +678,12 @@ FOLDERS: Mapping[str, tuple[type, str]] = {
 }
 """Views over files that cohorts and runs write: table -> (row class, glob under the lake)."""
 
-TABLES: Mapping[str, type] = {**DELIVERED, **CATALOGUED, **{name: cls for name, (cls, _) in FOLDERS.items()}}
+TABLES: Mapping[str, type] = {
+    **DELIVERED,
+    **CATALOGUED,
+    **DECIDED,
+    **{name: cls for name, (cls, _) in FOLDERS.items()},
+}
 """Every table of the lake by name."""
 
 

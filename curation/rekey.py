@@ -37,8 +37,9 @@ from curation.site import load_sites
 
 Progress = Callable[[str, int, int], None]
 
-COUNTED = ("instances", "frames", "reports", "findings", "outcomes", "refusals")
-"""Tables whose rows must be as many under either key."""
+COUNTED = ("instances", "frames", "reports", "findings", "outcomes", "refusals", "relabels")
+"""Tables whose rows must be as many under either key. Relabels name studies by their old ids and stay behind: where there are
+any, a rotation says so and asks for --accept-differences."""
 
 _MOVED = ("lake", "restricted/arrivals", "restricted/identities", "restricted/residuals")
 

@@ -18,13 +18,14 @@ GRAPH = defs.resolve_asset_graph()
 PARTITIONS = {
     **dict.fromkeys(["arrivals", *DELIVERED, *CATALOGUED], "deliveries"),
     **dict.fromkeys(["cohort", "cohort_tokens"], "cohorts"),
+    "relabels": "relabels",
     **dict.fromkeys(["tuned_model", "evaluation"], "runs"),
 }
 GROUPS = {
     "arrivals": "arrived",
     **dict.fromkeys(DELIVERED, "curated"),
     **dict.fromkeys([*CATALOGUED, "findings"], "catalogued"),
-    **dict.fromkeys(["cohort", "cohort_tokens"], "cohort"),
+    **dict.fromkeys(["cohort", "cohort_tokens", "relabels"], "cohort"),
     **dict.fromkeys(["tuned_model", "evaluation"], "model"),
 }
 
@@ -50,7 +51,7 @@ def test_the_walk_goes_from_arrivals_to_evaluation() -> None:
     assert parents("arrivals") == set()
     assert all(parents(table) == {"arrivals"} for table in DELIVERED)
     assert all(parents(table) == set(DELIVERED) for table in CATALOGUED)
-    assert parents("cohort") == {*CATALOGUED, "findings"}
+    assert parents("cohort") == {*CATALOGUED, "findings", "relabels"}
     assert parents("cohort_tokens") == {"cohort"}
     assert parents("tuned_model") == {"cohort_tokens"}
     assert parents("evaluation") == {"tuned_model"}
@@ -65,7 +66,9 @@ def test_every_check_file_is_an_asset_check_and_errors_block_what_comes_after() 
 
 
 def test_jobs_and_the_sensor_are_there() -> None:
-    assert {"curate_delivery", "build_cohort", "tune"} <= {job.name for job in defs.resolve_all_job_defs()}
+    assert {"curate_delivery", "build_cohort", "relabel", "tune"} <= {
+        job.name for job in defs.resolve_all_job_defs()
+    }
     sensor = defs.resolve_sensor_def("new_delivery")
     assert sensor.job_name == "curate_delivery"
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
