@@ -14,6 +14,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ class FixedRows:
                 out[filled : filled + n] = self._decoded(group)[offset : offset + n]
             row, filled = row + n, filled + n
 
-    def advise(self, groups: Ints) -> None:
+    def advise(self, groups: Iterable[int]) -> None:
         """Tells the system that those row groups will be read soon; it reads them ahead, in one piece each."""
         if hasattr(os, "posix_fadvise"):
             for group in groups:

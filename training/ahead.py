@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.fixed_rows import FixedRows
-
 if TYPE_CHECKING:
     import torch
 
@@ -27,31 +25,28 @@ Ints = NDArray[np.int64]
 DEPTH = 2
 """Batches that are ready or being read while one is learned from."""
 
-ADVISED_BYTES = 64 << 20
-"""How far ahead the system is told which row groups come: a slow disk needs to know early."""
-
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class Ahead:
     """Batches in the order in which they will be asked for; reading begins at once and stays DEPTH batches ahead.
 
-    `group_of` [N] is each member's row group. A batch that is asked for out of turn is not here: `get` gives None and the
-    caller reads it; the ones before it are dropped.
+    `empty(n)` makes room, in the caller's thread so that memory is used again; `fill(room, members)` runs in the other.
+    `advise(members)` hears of members `far` before they are read. A batch that is asked for out of turn is not here: `get`
+    gives None and the caller reads it; the ones before it are dropped.
     """
 
     def __init__(
         self,
-        read: Callable[[Ints], torch.Tensor],
-        rows: FixedRows,
-        group_of: Ints,
+        empty: Callable[[int], torch.Tensor],
+        fill: Callable[[torch.Tensor, Ints], torch.Tensor],
+        advise: Callable[[Ints], None],
         batches: list[Ints],
-        member_bytes: int,
+        far: int,
     ) -> None:
-        self._read, self._rows = read, rows
+        self._empty, self._fill, self._advise, self._far = empty, fill, advise, max(4, far)
         self._due = deque(batches)
-        self._order = group_of[np.concatenate(batches)] if batches else np.empty(0, np.int64)
-        self._far = max(1, ADVISED_BYTES // member_bytes)
+        self._order = np.concatenate(batches) if batches else np.empty(0, np.int64)
         self._shown = self._advised = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._coming: deque[tuple[Ints, Future[torch.Tensor]]] = deque()
@@ -80,10 +75,11 @@ class Ahead:
         batch = self._due.popleft()
         self._shown += len(batch)
         until = min(self._shown + self._far, len(self._order))
-        if until - self._advised >= self._far // 4 or until == len(self._order):
-            self._rows.advise(np.unique(self._order[self._advised : until]))
+        if until - self._advised >= self._far // 4 or until == len(self._order) > self._advised:
+            self._advise(self._order[self._advised : until])
             self._advised = until
-        self._coming.append((batch, self._thread.submit(self._read, batch)))
+        room = self._empty(len(batch))
+        self._coming.append((batch, self._thread.submit(self._fill, room, batch)))
 
 
 def memory_budget() -> int:

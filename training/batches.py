@@ -34,6 +34,9 @@ MAX_WEIGHT = 20.0
 WINDOW_BYTES = 256 << 20
 """Tiles that are shuffled among each other in a pack too large to be read in any order."""
 
+ADVISED_BYTES = 64 << 20
+"""How far ahead the system is told which row groups come: a slow disk needs to know early."""
+
 DEVICE_SHARE = 0.5
 """Of the free memory of a GPU: the rest is for the model."""
 
@@ -94,15 +97,22 @@ class Tiles:
         if self._resident is not None:
             return self._resident.index_select(0, torch.from_numpy(indices).to(self._resident.device))
         found = self._ahead.get(indices) if self._ahead else None
-        return self._read(indices) if found is None else found
+        return self._fill(self._empty(len(indices)), indices) if found is None else found
 
     def expect(self, batches: list[Ints]) -> None:
         """Says which batches will be taken next, so that a thread reads them ahead. `take` gives the same without it."""
         self.close()
-        if self._resident is None and self._home() is None:
-            self._ahead = Ahead(
-                self._read, self._rows, self.layout.group_of, batches, self.layout.member_bytes
-            )
+        if self._resident is not None or self._home() is not None:
+            return
+        told: set[int] = set()
+
+        def advise(members: Ints) -> None:
+            groups = set(self.layout.group_of[members].tolist()) - told
+            told.update(groups)
+            self._rows.advise(sorted(groups))
+
+        far = ADVISED_BYTES // self.layout.member_bytes
+        self._ahead = Ahead(self._empty, self._fill, advise, batches, far)
 
     def close(self) -> None:
         """Nothing is expected any more."""
@@ -126,20 +136,21 @@ class Tiles:
         whole = torch.empty((len(self), self.n_tiles, self.size, self.size), dtype=torch.uint8, device=home)
         step = max(1, LOAD_BYTES // self.layout.member_bytes)
         for chunk in batches_of(np.arange(len(self)), step):
-            whole[int(chunk[0]) : int(chunk[-1]) + 1] = self._read(chunk)
+            whole[int(chunk[0]) : int(chunk[-1]) + 1] = self._fill(self._empty(len(chunk)), chunk)
         return whole
 
-    def _read(self, indices: Ints) -> torch.Tensor:
+    def _empty(self, n: int) -> torch.Tensor:
         import torch
 
         is_pinned = (
             self._device is not None and self._device.type == "cuda"
         )  # copies to the GPU need not wait
-        shape = (len(indices), self.n_tiles, self.size, self.size)
-        out = torch.empty(shape, dtype=torch.uint8, pin_memory=is_pinned)
+        return torch.empty((n, self.n_tiles, self.size, self.size), dtype=torch.uint8, pin_memory=is_pinned)
+
+    def _fill(self, out: torch.Tensor, indices: Ints) -> torch.Tensor:
         rows = out.numpy().reshape(len(indices), self.n_tiles, self._rows.width)
-        for place, index in enumerate(indices):
-            self._rows.read_into(int(index) * self.n_tiles, rows[place])
+        for place, index in enumerate(indices.tolist()):
+            self._rows.read_into(index * self.n_tiles, rows[place])
         return out
 
 

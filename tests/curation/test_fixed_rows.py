@@ -41,7 +41,7 @@ def test_rows_are_those_of_the_table(tmp_path: Path, how: dict[str, object], is_
     rows = FixedRows(tmp_path / "rows.parquet", "tile")
     assert (len(rows), rows.width, rows.starts.tolist()) == (200, WIDTH, [0, 64, 128, 192, 200])
     assert rows.is_plain is is_plain
-    rows.advise(np.arange(4))
+    rows.advise(range(4))
     for first, n in ((0, 1), (63, 2), (10, 190), (199, 1)):
         out = np.empty((n, WIDTH), np.uint8)
         rows.read_into(first, out)

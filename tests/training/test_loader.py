@@ -44,8 +44,8 @@ def test_what_is_taken_can_be_written_to(pack: Path) -> None:
 def test_expected_batches_are_read_by_a_thread_and_others_none_the_less(pack: Path) -> None:
     tiles, plain = Tiles(pack, 150, memory=0), Tiles(pack, 150)
     readers = []
-    read = tiles._read
-    tiles._read = lambda indices: (readers.append(threading.current_thread().name), read(indices))[1]  # type: ignore[method-assign]
+    fill = tiles._fill
+    tiles._fill = lambda out, some: (readers.append(threading.current_thread().name), fill(out, some))[1]
     coming = list(batches.batches_of(np.random.default_rng(1).permutation(150), 16))
     tiles.expect(coming)
     for batch in coming[:3]:
