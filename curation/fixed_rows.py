@@ -38,7 +38,8 @@ class FixedRows:
     """
 
     def __init__(self, path: Path, column: str) -> None:
-        self._file, self._column = pq.ParquetFile(path, pre_buffer=False), column
+        self._path, self._column = path, column
+        self._file = pq.ParquetFile(path, pre_buffer=False)
         about = self._file.metadata
         number = self._file.schema_arrow.names.index(column)
         self.width = int(self._file.schema_arrow.field(column).type.byte_width)
@@ -53,6 +54,10 @@ class FixedRows:
 
     def __len__(self) -> int:
         return int(self.starts[-1])
+
+    def __reduce__(self) -> tuple[type[FixedRows], tuple[Path, str]]:
+        """Another process opens the file for itself."""
+        return FixedRows, (self._path, self._column)
 
     @property
     def is_plain(self) -> bool:

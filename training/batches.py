@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,12 +92,16 @@ class Tiles:
         """uint8 [B, T, H, W] of those members, a copy; on the GPU where the tiles lie there."""
         import torch
 
-        if self._resident is None and (home := self._home()) is not None:
-            self._resident = self._load(home)
+        self.settle()
         if self._resident is not None:
             return self._resident.index_select(0, torch.from_numpy(indices).to(self._resident.device))
         found = self._ahead.get(indices) if self._ahead else None
         return self._fill(self._empty(len(indices)), indices) if found is None else found
+
+    def settle(self) -> None:
+        """Brings the tiles to where they fit as a whole, before processes are forked that would each do it."""
+        if self._resident is None and (home := self._home()) is not None:
+            self._resident = self._load(home)
 
     def expect(self, batches: list[Ints]) -> None:
         """Says which batches will be taken next, so that a thread reads them ahead. `take` gives the same without it."""
@@ -113,6 +117,10 @@ class Tiles:
 
         far = ADVISED_BYTES // self.layout.member_bytes
         self._ahead = Ahead(self._empty, self._fill, advise, batches, far)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker process: it reads by itself, nothing ahead."""
+        return {**self.__dict__, "_ahead": None}
 
     def close(self) -> None:
         """Nothing is expected any more."""

@@ -1,9 +1,11 @@
 """A cohort for people's own scripts: a torch Dataset with the tuner's tiles, splits, order and resume.
 
     train = open_dataset("rwid-home", "demo", labels=["nodule"], split="train")
-    loader = DataLoader(train, batch_size=32, sampler=(order := EpochOrder(train, seed=1)))
+    for batch in Epochs(train, batch_size=32, seed=1):
+        batch["pixels"], batch["labels"]
 
-What belongs here: the door. What does not: tiles (curation.pack), order and augmentation (batches), a loop (loop).
+What belongs here: the door. What does not: tiles (curation.pack), order and augmentation (batches), a loop (loop), the
+same for Hugging Face (hugging_face).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from curation.cohort_folder import find_cohort
 from curation.lake import Lake
@@ -74,7 +76,7 @@ class EpochOrder(Sampler[int]):
 
     With `world` processes each takes its own share and every example is shown exactly once an epoch; shares differ by one
     at most. `state_dict` and `load_state_dict` are torchdata's: an interrupted epoch goes on behind the last example drawn.
-    DataLoader workers draw ahead: with them put the examples you trained on into the state's `shown` yourself.
+    DataLoader's worker processes draw ahead of what was trained on: with them take `Epochs`, which counts what it gave.
     """
 
     def __init__(self, dataset: CohortDataset, seed: int = 0, *, rank: int = 0, world: int = 1) -> None:
@@ -89,11 +91,15 @@ class EpochOrder(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         """Places in the dataset, from where the epoch was left; at its end the next epoch is due."""
         places = {int(index): place for place, index in enumerate(self.dataset.indices)}
-        order = batches.epoch_order(self.dataset.indices, self.seed, self.epoch)[self.rank :: self.world]
-        for index in order[self.shown :]:
+        for index in self.due():
             self.shown += 1
             yield places[int(index)]
         self.epoch, self.shown = self.epoch + 1, 0
+
+    def due(self) -> batches.Ints:
+        """The members of this process's share of the epoch that were not drawn yet, in order."""
+        whole = batches.epoch_order(self.dataset.indices, self.seed, self.epoch, self.dataset.tiles.layout)
+        return whole[self.rank :: self.world][self.shown :]
 
     def set_epoch(self, epoch: int) -> None:
         """Begin another epoch."""
@@ -112,6 +118,55 @@ class EpochOrder(Sampler[int]):
         self.epoch, self.shown = state["epoch"], state["shown"]
 
 
+class Epochs:
+    """One epoch of batches at each iteration, in the tuner's order; `state_dict` counts the batches that were given out.
+
+    `options` are DataLoader's, such as num_workers or collate_fn. Without workers a thread of this process reads ahead, which is
+    faster than workers for tiles, since they need no decoding. A state taken in the loop's body counts the batch at hand.
+    """
+
+    def __init__(
+        self,
+        dataset: CohortDataset,
+        batch_size: int,
+        seed: int = 0,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        **options: Any,
+    ) -> None:
+        self.order = EpochOrder(dataset, seed, rank=rank, world=world)
+        self.batch_size, self._options = batch_size, options
+
+    def __len__(self) -> int:
+        """Batches that this epoch still has."""
+        return -(-len(self.order) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Batches as DataLoader collates them, from where the epoch was left; at its end the next epoch is due."""
+        data = self.order.dataset
+        coming = list(batches.batches_of(self.order.due(), self.batch_size))
+        by_index = np.argsort(data.indices)
+        places = [
+            by_index[np.searchsorted(data.indices, members, sorter=by_index)].tolist() for members in coming
+        ]
+        if not self._options.get("num_workers"):
+            data.tiles.expect(coming)
+        loader: DataLoader[Example] = DataLoader(data, batch_sampler=places, **self._options)
+        for members, batch in zip(coming, loader, strict=True):
+            self.order.shown += len(members)
+            yield batch
+        self.order.set_epoch(self.order.epoch + 1)
+
+    def state_dict(self) -> dict[str, int]:
+        """Seed, epoch and how many examples of it were given out by this process."""
+        return self.order.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a state_dict. Raises ConfigurationError where it is of another seed."""
+        self.order.load_state_dict(state)
+
+
 def open_dataset(
     home: str | Path,
     cohort: str,
@@ -120,12 +175,13 @@ def open_dataset(
     split: str = "train",
     size: int = 224,
     tiles: int = 1,
+    memory_mb: int | None = None,
     progress: Callable[[int, int], Any] | None = None,
 ) -> CohortDataset:
     """A split of a cohort by name or id; its pack is shared with the tuner and built where it is not there.
 
-    size is the height and width of a tile in px, tiles how many of a series (slices evenly apart). progress(done, total)
-    counts members while the pack is built. Raises ConfigurationError where the cohort, a label or the split is not
+    size is the height and width of a tile in px, tiles how many of a series (slices evenly apart). A pack of more than
+    memory_mb MiB (None: a quarter of the machine's) is read from disk. progress(done, total) counts members while it is built. Raises ConfigurationError where the cohort, a label or the split is not
     there, PackError where frames are missing or do not decode.
     """
     if split not in (*SPLITS, "all"):
@@ -139,4 +195,6 @@ def open_dataset(
     if not len(indices):
         there = ", ".join(sorted(set(examples.split.tolist())))
         raise ConfigurationError(f"Cohort {cohort} has nobody in split '{split}'; it has: {there}.")
-    return CohortDataset(examples, batches.Tiles(pack, len(examples)), indices)
+    tiles_of = batches.Tiles(pack, len(examples), memory=None if memory_mb is None else memory_mb << 20)
+    tiles_of.settle()
+    return CohortDataset(examples, tiles_of, indices)

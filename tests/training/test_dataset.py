@@ -1,5 +1,6 @@
 """The public door: the tuner's own examples, in the tuner's own order, and every one of them once."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from curation.records import ConfigurationError
 from curation.settings import load_settings
 from tests.training.planted import SIZE, lay_down
 from training import batches
-from training.dataset import CohortDataset, EpochOrder, open_dataset
+from training.dataset import CohortDataset, EpochOrder, Epochs, open_dataset
 from training.examples import read_examples
 from training.spec import Input
 
@@ -98,3 +99,40 @@ def test_what_is_not_there_is_said(home: Path) -> None:
         open_dataset(home, "planted", labels=["nodule"], size=SIZE, tiles=2)
     with pytest.raises(ConfigurationError, match="rank"):
         EpochOrder(opened(home), rank=4, world=4)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_epochs_go_on_behind_what_was_trained_on_though_workers_draw_ahead(home: Path, workers: int) -> None:
+    train = opened(home)
+    expected = [str(train.examples.series_id[i]) for i in batches.epoch_order(train.indices, 3, 0)]
+    first = Epochs(train, 4, seed=3, num_workers=workers)
+    shown: list[str] = []
+    for n, batch in enumerate(first):
+        shown += batch["series_id"]
+        if n == 2:
+            state = first.state_dict()
+            break
+    assert state == {"seed": 3, "epoch": 0, "shown": 12}
+    second = Epochs(train, 4, seed=3, num_workers=workers)
+    second.load_state_dict(state)
+    assert len(second) == -(-(len(train) - 12) // 4)
+    assert shown + [s for batch in second for s in batch["series_id"]] == expected
+    assert second.state_dict() == {"seed": 3, "epoch": 1, "shown": 0}
+
+
+def test_epochs_are_shared_and_read_from_disk_alike(home: Path) -> None:
+    train = opened(home)
+    on_disk = open_dataset(home, "planted", labels=["opacity"], size=SIZE, tiles=2, memory_mb=0)
+    for rank in range(3):
+        pairs = zip(
+            Epochs(train, 4, 1, rank=rank, world=3), Epochs(on_disk, 4, 1, rank=rank, world=3), strict=True
+        )
+        for a, b in pairs:
+            assert a["series_id"] == b["series_id"] and torch.equal(a["pixels"], b["pixels"])
+
+
+def test_a_dataset_can_be_handed_to_a_process(home: Path) -> None:
+    for memory in (None, 0):
+        train = open_dataset(home, "planted", labels=["opacity"], size=SIZE, tiles=2, memory_mb=memory)
+        again = pickle.loads(pickle.dumps(train))
+        assert torch.equal(again[5]["pixels"], train[5]["pixels"])
