@@ -14,11 +14,14 @@ from typing import Any
 from curation import records
 from curation.cohort_folder import find_cohort, folder_aside, read_facts, write_json
 from curation.croissant import croissant
+from curation.hf_folder import write_hf
 from curation.lake import Connection, Lake
+from curation.pack import PackRecipe, build_pack, open_pack
 from curation.records import ConfigurationError
 from curation.view import quote_text
 
-FORMATS = ("parquet",)
+FORMATS = ("parquet", "croissant", "hf")
+"""parquet and croissant are one folder: croissant.json describes the Parquet files."""
 
 _TABLES: Mapping[str, str] = {
     "studies": "study_id IN (SELECT study_id FROM exported)",
@@ -47,10 +50,12 @@ def export_cohort(
     format: str = "parquet",  # noqa: A002 - the contract's word
     *,
     frames: bool = False,
+    tiles: PackRecipe | None = None,
 ) -> Path:
     """Members with their studies, series, reports and findings as Parquet, and a README, in a new folder `dst`.
 
-    frames: also `instances` and `frames`, so that pixels go along. Raises ConfigurationError for a format that is not there,
+    frames: also `instances` and `frames`, so that pixels go along. Format hf: images, labels and splits as Hugging Face's
+    load_dataset reads them, `tiles` says of which size and how many a series (a pack that is built where needed). Raises ConfigurationError for a format that is not there,
     or where `dst` holds something.
     """
     if format not in FORMATS:
@@ -62,6 +67,13 @@ def export_cohort(
     if dst.exists():
         dst.rmdir()
     facts = read_facts(folder)
+    if format == "hf":
+        pack = open_pack(build_pack(lake, folder.name, tiles or PackRecipe(text=False)))
+        with folder_aside(dst) as aside:
+            shutil.copyfile(folder / "card.md", aside / "card.md")
+            write_hf(pack, facts, aside)
+        _forget_building(dst)
+        return dst
     tables = {**_TABLES, **(_PIXELS if frames else {})}
     with folder_aside(dst) as aside:
         shutil.copyfile(folder / "members.parquet", aside / "members.parquet")
@@ -71,9 +83,13 @@ def export_cohort(
         classes = {name: records.TABLES[name] for name in ("members", *tables)}
         write_json(aside / "croissant.json", croissant(facts, aside, classes))
         (aside / "README.md").write_text(_readme(facts, classes), encoding="utf-8")
+    _forget_building(dst)
+    return dst
+
+
+def _forget_building(dst: Path) -> None:
     with contextlib.suppress(OSError):  # another export may be building beside it
         (dst.parent / ".building").rmdir()
-    return dst
 
 
 def _copy(con: Connection, folder: Path, dst: Path, tables: Mapping[str, str]) -> None:

@@ -145,17 +145,24 @@ def export(
     context: typer.Context,
     cohort: Annotated[str, typer.Argument(help="Id, or a name for its newest.")],
     folder: Annotated[Path, typer.Argument(help="New folder to write.")],
-    format: Annotated[str, typer.Option(help="parquet.")] = "parquet",  # noqa: A002 - the contract's word
-    frames: Annotated[bool, typer.Option("--frames", help="With the pixels.")] = False,
+    format: Annotated[str, typer.Option(help="parquet, croissant or hf.")] = "parquet",  # noqa: A002 - the contract's word
+    frames: Annotated[
+        bool, typer.Option("--frames", help="With the pixels, as the lake keeps them.")
+    ] = False,
+    size: Annotated[int, typer.Option(help="hf: height and width of an image, px.")] = 224,
+    tiles: Annotated[int, typer.Option(help="hf: images a series.")] = 1,
 ) -> None:
-    """Write a cohort's rows to a folder that stands alone.
+    """Write a cohort to a folder that stands alone: its rows as Parquet with croissant.json, or images for Hugging Face.
 
     Example: rwid cohort export demo ./demo-cohort --format parquet
     """
     from curation.cohort import export_cohort
     from curation.lake import Lake
+    from curation.pack import PackRecipe
 
     session: Session = context.obj
-    place = export_cohort(Lake(session.settings().places.lake), cohort, folder, format, frames=frames)
-    files = sorted(path.name for path in place.iterdir())
+    shown = PackRecipe(size=size, tiles_per_series=tiles, text=False)
+    lake = Lake(session.settings().places.lake)
+    place = export_cohort(lake, cohort, folder, format, frames=frames, tiles=shown)
+    files = sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
     session.done({"folder": str(place), "files": files}, f"{place}: {', '.join(files)}")
