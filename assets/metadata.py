@@ -177,9 +177,8 @@ def _size(folder: Path, pattern: str) -> int:
 class Verdicts:
     """What a finished run's report concludes."""
 
-    sentence: str
-    is_better: bool
-    missing: Sequence[str]
+    of: Mapping[str, Mapping[str, Any]]
+    """Name of the check -> passed, text."""
     facts: Mapping[str, Any]
 
 
@@ -201,7 +200,6 @@ def read_verdicts(lake: "Lake", run_id: str) -> Verdicts:
         {name: m[name] for name in ("split", "site", "label", "arm", "value", "low", "high", "n")}
         for m in whole
     ]
-    gains = [judged["gain"] for judged in report["headline"].values()]
     facts = {
         "dagster/row_count": len(metrics),
         "dagster/column_schema": schema_of("metrics"),
@@ -213,8 +211,5 @@ def read_verdicts(lake: "Lake", run_id: str) -> Verdicts:
         **{f"{split}_gain": judged["gain"]["value"] for split, judged in report["headline"].items()},
     }
     return Verdicts(
-        sentence=report["verdict"],
-        is_better=bool(gains) and all(gain["low"] is not None and gain["low"] > 0 for gain in gains),
-        missing=[item["item"] for item in report["items"] if item["status"] == "missing"],
-        facts={name: value for name, value in facts.items() if value is not None},
+        of=report["verdicts"], facts={name: value for name, value in facts.items() if value is not None}
     )

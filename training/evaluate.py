@@ -116,7 +116,7 @@ def evaluate(
         found.take("matrix", generalisation.matrix(examples, asked, truth, features, spec))
     found.items += generalisation.never_seen(found.metrics, task.headline)
     found.items.append(generalisation.temporal())
-    found.items += time_to_event.lines(examples, scores, spec)
+    found.take("kaplan_meier", time_to_event.lines(examples, scores, spec))
     found.reliability = _reliability(asked, truth, scores)
     found.items += audit(examples, asked, truth, scores, features, spec.seed)
     if spec.task.kind in YES_OR_NO:

@@ -58,7 +58,7 @@ def excess_p_value(n_above: int, n_queries: int, n_references: int) -> float:
 def near_duplicates(
     examples: Examples, features: NDArray[np.float32], seed: int
 ) -> tuple[list[Item], list[dict[str, Any]]]:
-    """The line of section `provenance`, and the closest pairs of studies above the threshold.
+    """The line of section `provenance`, and a row with the count, its p and the closest pairs of studies.
 
     The threshold is the closest that two different patients of the train split are to one another: nothing that the split
     did can make a judged study closer than that, save by chance, and the chance is said.
@@ -87,7 +87,14 @@ def near_duplicates(
          "train": str(examples.study_id[train[place[k]]]), "cosine": float(across[k])}
         for k in closest
     ]  # fmt: skip
-    return [Item("provenance", "near-duplicates", "computed", float(len(above)), text)], pairs
+    row = {
+        "n_above": len(above),
+        "n_judged": len(judged),
+        "by_chance": by_chance,
+        "p": p_value,
+        "pairs": pairs,
+    }
+    return [Item("provenance", "near-duplicates", "computed", float(len(above)), text)], [row]
 
 
 def _unit(features: NDArray[np.float32], train: Ints) -> Floats32:

@@ -28,6 +28,7 @@ Strings = NDArray[np.str_]
 Table = list[dict[str, Any]]
 
 MACRO = "macro"
+NO_GAP, OPENED, WIDENED = "no gap to narrow is shown", "tuning opened a gap", "tuning widened the gap"
 WORST = 5
 """Slices that are shown."""
 _CHUNK = 500_000
@@ -131,8 +132,11 @@ def gaps(
                 row: dict[str, Any] = {"covariate": name, "split": of.split, "label": label}
                 row |= {"n_without": int(clean[1].sum()), "n_with": int(comorbid[1].sum())}
                 row |= _gap(found)
+                row["verdict"] = _verdict(row)
                 table.append(row)
-                items.append(Item("strata", where, "computed", row["narrowing"]["value"], _gap_words(row)))
+                items.append(
+                    Item("strata", where, "computed", row["difference_in_gap"]["value"], _gap_words(row))
+                )
     return items, table
 
 
@@ -142,7 +146,7 @@ def _gap(found: Mapping[str, tuple[Floats, Floats]]) -> dict[str, Any]:
         row[arm] = {"without": _told(without), "with": _told(with_it), "gap": _told(without - with_it)}
     row["gain_without"], row["gain_with"] = (_told(found["tuned"][k] - found["untuned"][k]) for k in (0, 1))
     gap = {arm: without - with_it for arm, (without, with_it) in found.items()}
-    row["narrowing"] = _told(gap["untuned"] - gap["tuned"])
+    row["difference_in_gap"] = _told(gap["untuned"] - gap["tuned"])
     return row
 
 
@@ -152,9 +156,24 @@ def _gap_words(row: Mapping[str, Any]) -> str:
         for arm in ARMS
     ]
     return (
-        f"{'; '.join(parts)}. Tuning narrows the gap by {said(row['narrowing'])}; gain with it {said(row['gain_with'])}; "
-        f"{row['n_without']} studies without, {row['n_with']} with"
+        f"{'; '.join(parts)}. Untuned gap minus tuned gap {said(row['difference_in_gap'])}: {row['verdict']}; gain with it "
+        f"{said(row['gain_with'])}; {row['n_without']} studies without, {row['n_with']} with"
     )
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    """What tuning made of a gap, in words that say no more than the intervals do."""
+    untuned, tuned, change = row["untuned"]["gap"], row["tuned"]["gap"], row["difference_in_gap"]
+    if any(found["low"] is None for found in (untuned, tuned, change)):
+        return "no interval"
+    if untuned["low"] <= 0:
+        return NO_GAP if change["high"] >= 0 else OPENED
+    if change["low"] <= 0 <= change["high"]:
+        return "no change of the gap is shown"
+    if change["high"] < 0:
+        return WIDENED
+    left = tuned["value"] / untuned["value"]
+    return f"tuning narrowed the gap, {max(left, 0.0):.0%} of it is left"
 
 
 def to_all(
@@ -206,6 +225,8 @@ def worst_slices(
             why = "no crossing of two groups is large enough and holds both classes"
             items.append(Item("subgroups", f"worst slice, {of.split}", "not_applicable", None, why))
             continue
+        looked_at = len(looked)
+        looked = [found for found in looked if found[0] < 0] or [min(looked, key=lambda found: found[0])]
         for rank, (_, cell) in enumerate(
             sorted(looked, key=lambda found: (found[0], found[1].key))[:WORST], 1
         ):
@@ -214,15 +235,13 @@ def worst_slices(
                 continue
             gap = found["tuned"][0] - found["tuned"][1]
             reach = (
-                float(norm.ppf(1 - 0.025 / len(looked)) * np.nanstd(gap[1:], ddof=1))
-                if len(gap) > 2
-                else None
+                float(norm.ppf(1 - 0.025 / looked_at) * np.nanstd(gap[1:], ddof=1)) if len(gap) > 2 else None
             )
             row: dict[str, Any] = {
                 "split": of.split,
                 "slice": cell.subgroup,
                 "n": int(cell.rows.sum()),
-                "looked_at": len(looked),
+                "looked_at": looked_at,
             }
             row |= {"tuned": float(found["tuned"][0][0]), "untuned": float(found["untuned"][0][0]), "value": float(gap[0]),
                     "low": None if reach is None else float(gap[0]) - reach,
@@ -230,7 +249,7 @@ def worst_slices(
             table.append(row)
             text = (
                 f"{cell.subgroup}: AUROC tuned {row['tuned']:.3f} (untuned {row['untuned']:.3f}), {said(row)} to all; "
-                f"{row['n']} studies; interval widened for {len(looked)} slices"
+                f"{row['n']} studies; interval widened for {looked_at} slices"
             )
             items.append(Item("subgroups", f"worst slice {rank}, {of.split}", "computed", row["value"], text))
     return items, table

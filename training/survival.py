@@ -1,6 +1,6 @@
-"""Metrics of time-to-event predictions under many weightings at once; numpy alone, no torch.
+"""Metrics of time-to-event predictions under many weightings at once; numpy and scipy, no torch.
 
-What belongs here: concordance, time-dependent AUC, Brier scores, Kaplan-Meier curves. What does not: the model's loss
+What belongs here: concordance, time-dependent AUC, Brier scores, Kaplan-Meier curves, the log-rank test. What does not: the model's loss
 (tasks/survival), which studies are judged (evaluate). As in `metrics`, `weights` [R, N] are rows of whole numbers (how often
 a patient was drawn), the first one ones; both arms share the rows, so a gain is paired by construction.
 
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from training import metrics
 
@@ -92,6 +93,27 @@ def integrated_brier(time: Floats, event: Bools, survival: Floats, weights: Floa
     return np.asarray(
         np.trapezoid(brier_at(time, event, survival, weights, at), at, axis=1) / (at[-1] - at[0])
     )
+
+
+def logrank(time: Floats, event: Bools, group: NDArray[np.int64]) -> float:
+    """p of no difference between the curves of K groups, numbered 0..K-1 (Mantel 1966; chi-squared with K - 1 degrees).
+
+    Raises ValueError where fewer than two groups are there, or no event was seen.
+    """
+    n_groups = int(group.max()) + 1 if len(group) else 0
+    if n_groups < 2 or not event.any():
+        raise ValueError("fewer than two groups, or no event")
+    times, member = np.unique(time, return_inverse=True)
+    own = (group[None, :] == np.arange(n_groups)[:, None]).astype(np.float64)  # [K, N]
+    seen, left = _by_time(own * event, member, len(times)), _by_time(own, member, len(times))
+    at_risk = left.sum(1, keepdims=True) - np.cumsum(left, axis=1) + left  # [K, T]
+    n, d = at_risk.sum(0), seen.sum(0)
+    expected = at_risk * d / n
+    share = at_risk / n
+    spread = np.divide(d * (n - d), n - 1, out=np.zeros_like(n), where=n > 1)  # hypergeometric
+    covariance = np.diag((share * spread).sum(1)) - (share * spread) @ share.T
+    excess = (seen - expected).sum(1)[:-1]  # the groups' excesses add up to 0
+    return float(chi2.sf(excess @ np.linalg.pinv(covariance[:-1, :-1]) @ excess, n_groups - 1))
 
 
 def _inverse(chance: Floats) -> Floats:

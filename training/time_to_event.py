@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,12 @@ _STRENGTH = 1.0
 _CHUNK = 200
 """Replicates at once."""
 _THIRDS = ("lowest", "middle", "highest")
+MIN_THIRD = 11
+"""Smaller thirds are not shown."""
+MIN_CUT_ON = 30
+"""Studies of a tune split on which thirds can be cut."""
+_POINTS = 200
+"""Days at which a curve is drawn."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +52,29 @@ class _Cell:
     """[1 + B, n] weights."""
 
 
-def lines(examples: Examples, scores: Scores, spec: TuneSpec) -> Iterator[Item]:
-    """Section `survival`; nothing for other tasks."""
+def lines(examples: Examples, scores: Scores, spec: TuneSpec) -> tuple[list[Item], list[dict[str, Any]]]:
+    """Section `survival`, and Kaplan-Meier curves by thirds of risk for the page; nothing for other tasks."""
+    items, curves = list[Item](), list[dict[str, Any]]()
     if spec.task.kind != "survival":
-        return
+        return items, curves
     ends = horizons_of(examples.labels, spec.task.horizons)
     for split in JUDGED:
         cell = _cell(examples, scores, split, spec)
         if cell is None:
             continue
         if cell.event.sum() < 2:
-            yield Item("survival", split, "not_applicable", None, f"{int(cell.event.sum())} events seen")
+            text = f"{int(cell.event.sum())} events seen"
+            items.append(Item("survival", split, "not_applicable", None, text))
             continue
-        yield from _concordance(cell, scores)
-        yield from _curves(cell, scores, ends)
-        yield from _thirds(cell, examples, scores, ends)
-        yield _beside_clinical(cell, examples, scores, spec)
+        items += _concordance(cell, scores)
+        items += _at_horizons(cell, scores, ends)
+        items += _curves(cell, scores, ends)
+        third = _third(cell, scores)
+        items += _thirds(cell, third, ends)
+        items.append(_differ(cell, third))
+        items.append(_beside_clinical(cell, examples, scores, spec))
+        curves += _kaplan_meier(cell, third)
+    return items, curves
 
 
 def _cell(examples: Examples, scores: Scores, split: str, spec: TuneSpec) -> _Cell | None:
@@ -131,18 +145,72 @@ def _curves(cell: _Cell, scores: Scores, ends: Floats) -> Iterator[Item]:
     yield _gain(where, by_arm, f"lower is better; the same curve for everybody: {same:.3f}")
 
 
-def _thirds(cell: _Cell, examples: Examples, scores: Scores, ends: Floats) -> Iterator[Item]:
-    """Who is still free of the event at the last horizon, by thirds of the tuned risk, cut on the tune split."""
+def _at_horizons(cell: _Cell, scores: Scores, ends: Floats) -> Iterator[Item]:
+    """At each horizon: cumulative-dynamic AUC of both arms, and tuned's mean chance beside the share that Kaplan-Meier finds."""
+    times, free = survival.kaplan_meier(cell.days, cell.event, cell.draws)
+    for column, at in enumerate(ends.tolist()):
+        chance = {arm: scores.probability[arm][cell.rows, column] for arm in ARMS}
+        by_arm = {}
+        for arm in ARMS:
+
+            def area(weights: Floats, risk: Floats = chance[arm], day: float = at) -> Floats:
+                return survival.auc_at(cell.days, cell.event, risk, weights, day)
+
+            by_arm[arm] = _replicated(cell, area)
+        n = int((cell.event & (cell.days <= at)).sum())
+        yield _gain(f"{cell.split}: AUC at day {at:g}", by_arm, f"{n} events by then, weighed for censoring")
+        where = f"{cell.split}: calibration at day {at:g}"
+        if at > cell.days.max():
+            yield Item("survival", where, "not_applicable", None, "nobody was observed for so long")
+            continue
+        place = int(np.searchsorted(times, at, side="right")) - 1
+        found = metrics.estimate(1 - free[:, place] if place >= 0 else np.zeros(len(free)))
+        said = {arm: float(chance[arm].mean()) for arm in ARMS}
+        text = f"event by then in {_share(found)} (Kaplan-Meier); foretold on average: untuned {said['untuned']:.0%}, tuned {said['tuned']:.0%}"
+        yield Item("survival", where, "computed", said["tuned"] - (found.value or 0.0), text)
+
+
+def _third(cell: _Cell, scores: Scores) -> Ints:
+    """[n] third of tuned risk, 0 lowest, cut on the tune split where that holds 30 studies."""
     judge = np.flatnonzero(scores.split == "tune")
-    cut_on = judge if len(judge) >= 30 else cell.rows
+    cut_on = judge if len(judge) >= MIN_CUT_ON else cell.rows
     cuts = np.quantile(_risk(scores, cut_on, "tuned"), [1 / 3, 2 / 3])
-    third = np.searchsorted(cuts, _risk(scores, cell.rows, "tuned"), side="right")
+    return np.asarray(np.searchsorted(cuts, _risk(scores, cell.rows, "tuned"), side="right"), dtype=np.int64)
+
+
+def _differ(cell: _Cell, third: Ints) -> Item:
+    where = f"{cell.split}: thirds of risk differ (log-rank)"
+    present, number = np.unique(third, return_inverse=True)
+    if len(present) < 2:
+        return Item("survival", where, "not_applicable", None, "all studies stand in one third")
+    p_value = survival.logrank(cell.days, cell.event, number)
+    text = f"p = {p_value:.3g} over {len(present)} thirds; a study each, patients not clustered"
+    return Item("survival", where, "computed", p_value, text)
+
+
+def _kaplan_meier(cell: _Cell, third: Ints) -> Iterator[dict[str, Any]]:
+    """One curve a third of at least MIN_THIRD studies: days, share free with a bootstrap band, how many are still observed."""
+    for number, name in enumerate(_THIRDS):
+        inside = third == number
+        if inside.sum() < MIN_THIRD:
+            continue
+        times, free = survival.kaplan_meier(cell.days[inside], cell.event[inside], cell.draws[:, inside])
+        keep = np.unique(np.linspace(0, len(times) - 1, min(len(times), _POINTS)).astype(np.int64))
+        low, high = np.quantile(free[:, keep], [0.025, 0.975], axis=0) if len(free) > 1 else (None, None)
+        yield {"split": cell.split, "third": name, "n": int(inside.sum()), "events": int(cell.event[inside].sum()),
+               "day": times[keep].tolist(), "free": np.round(free[0, keep], 5).tolist(),
+               "low": None if low is None else np.round(low, 5).tolist(),
+               "high": None if high is None else np.round(high, 5).tolist()}  # fmt: skip
+
+
+def _thirds(cell: _Cell, third: Ints, ends: Floats) -> Iterator[Item]:
+    """Who is still free of the event at the last horizon, by thirds of the tuned risk."""
     at = float(ends[-1])
     for number, name in enumerate(_THIRDS):
         inside = third == number
         where = f"{cell.split}: free of the event at day {at:g}, {name} third of risk"
-        if inside.sum() < 11:
-            yield Item("survival", where, "not_applicable", None, "fewer than 11 studies")
+        if inside.sum() < MIN_THIRD:
+            yield Item("survival", where, "not_applicable", None, f"fewer than {MIN_THIRD} studies")
             continue
 
         def free(weights: Floats, inside: Bools = inside) -> Floats:

@@ -50,13 +50,16 @@ def test_an_unknown_covariate_takes_the_train_splits_median_and_is_marked(tmp_pa
 def test_a_copy_across_splits_is_found_and_other_patients_are_not(tmp_path: Path) -> None:
     examples, _, _ = judged(tmp_path)
     features = np.random.default_rng(0).normal(size=(len(examples), 32)).astype(np.float32)
-    (clean,), pairs = neighbours.near_duplicates(examples, features, 1)
+    (clean,), _ = neighbours.near_duplicates(examples, features, 1)
     assert float(clean.text.split("p = ")[1].split(";")[0]) > 0.01, "what is closest by chance is no leak"
     train, test = np.flatnonzero(examples.split == "train"), np.flatnonzero(examples.split == "test")
     features[test[:20]] = features[train[:20]] + 1e-4
-    (copied,), pairs = neighbours.near_duplicates(examples, features, 1)
+    (copied,), (row,) = neighbours.near_duplicates(examples, features, 1)
     assert copied.value >= 20
     assert float(copied.text.split("p = ")[1].split(";")[0]) < 1e-5
+    pairs = row["pairs"]
+    assert (row["n_above"], row["p"] < 1e-5) == (copied.value, True)
+    assert len(pairs) == 20
     assert {p["judged"] for p in pairs} >= {str(examples.study_id[i]) for i in test[:5]}
     assert {(p["judged"], p["train"]) for p in pairs} >= {
         (str(examples.study_id[test[0]]), str(examples.study_id[train[0]]))

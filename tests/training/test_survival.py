@@ -1,7 +1,10 @@
-"""Time-to-event metrics: equal to scikit-survival's, whole-number weights equal to drawing, undefined is NaN."""
+"""Time-to-event metrics: equal to scikit-survival's and lifelines', whole-number weights equal to drawing, undefined is NaN."""
 
 import numpy as np
 import pytest
+from lifelines import KaplanMeierFitter
+from lifelines.statistics import multivariate_logrank_test
+from lifelines.utils import concordance_index
 from numpy.typing import NDArray
 from sksurv.metrics import (
     brier_score,
@@ -18,6 +21,24 @@ from training import survival
 Floats = NDArray[np.float64]
 N = 300
 AT = np.array([60.0, 130.0, 250.0])
+
+
+@pytest.mark.filterwarnings("ignore:Starting with pandas version 4.0")
+@pytest.mark.parametrize("tied", [False, True])
+def test_kaplan_meier_concordance_and_log_rank_equal_those_of_lifelines(tied: bool) -> None:
+    days, seen, risk = studies(7, tied=tied)
+    ones, group = np.ones((1, N)), np.arange(N) % 3
+    times, free = survival.kaplan_meier(days, seen, ones)
+    theirs = KaplanMeierFitter().fit(days, seen).survival_function_at_times(times)
+    assert free[0] == pytest.approx(theirs.to_numpy(), abs=1e-9)
+    if not tied:  # lifelines counts an event and a loss on one day in its own way
+        assert survival.harrell(days, seen, risk, ones)[0] == pytest.approx(
+            concordance_index(days, -risk, seen), abs=1e-9
+        )
+    shifted = np.where(group == 2, days * 0.6, days)
+    assert survival.logrank(shifted, seen, group) == pytest.approx(
+        multivariate_logrank_test(shifted, group, seen).p_value, abs=1e-9
+    )
 
 
 def studies(seed: int, *, tied: bool) -> tuple[Floats, NDArray[np.bool_], Floats]:

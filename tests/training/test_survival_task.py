@@ -70,11 +70,8 @@ def test_a_planted_outcome_is_found_and_reported_with_what_the_image_adds(
     lay_down(tmp_path, n=600, signal=50, outcome=True)
     spec = parse_spec(tree(method, task={**SURVIVAL, "horizons": [60, 180, 365]}))
     run = tune(tmp_path, spec, report=lambda event: None)
-    items = {
-        i["item"]: i
-        for i in json.loads((run / "report.json").read_text())["items"]
-        if i["section"] == "survival"
-    }
+    report = json.loads((run / "report.json").read_text())
+    items = {i["item"]: i for i in report["items"] if i["section"] == "survival"}
     image = items["holdout: what the image adds to age"]
     assert image["status"] == "computed", image
     assert image["value"] > 0.1
@@ -86,5 +83,11 @@ def test_a_planted_outcome_is_found_and_reported_with_what_the_image_adds(
         for t in ("lowest", "highest")
     )
     assert low > high + 0.2
+    assert items["holdout: thirds of risk differ (log-rank)"]["value"] < 1e-3
+    assert items["holdout: AUC at day 180"]["status"] == "computed"
+    assert abs(items["holdout: calibration at day 180"]["value"]) < 0.25
+    curves = [c for c in report["tables"]["kaplan_meier"] if c["split"] == "holdout"]
+    assert [c["third"] for c in curves] == ["lowest", "middle", "highest"]
+    assert curves[0]["free"][-1] > curves[2]["free"][-1]
     brier = items["holdout: integrated Brier score"]["text"]
     assert float(brier.split(" -> ")[1].split(",")[0]) < float(brier.rsplit(": ", 1)[1])

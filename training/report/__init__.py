@@ -22,6 +22,8 @@ from training.report.card import model_card
 from training.report.catalogue import complete, summary
 from training.report.checklists import fill
 from training.report.page import html_page
+from training.report.reading_sheet import reading_sheet
+from training.report.verdicts import verdicts
 from training.runs import RunFolder
 from training.spec import TUNER_VERSION, TuneSpec
 from training.task import find_task
@@ -77,11 +79,14 @@ def write_report(
         "tables": evidence.tables | {"exclusions": exclusions(read_facts(examples.folder))},
         "seconds": round(seconds, 1),
     }
+    report["verdicts"] = verdicts(report)
     run.write_parquet("metrics.parquet", to_table(Metric, evidence.metrics))
     rows = [{"run_id": run.run_id, **asdict(line)} for line in lines]
     run.write_parquet("report.parquet", pa.Table.from_pylist(rows, schema=_ITEM))
     run.write_bytes("report.html", html_page(report, evidence.metrics, run.history().to_pylist()).encode())
     run.write_bytes("model_card.md", model_card(report, spec, evidence.metrics).encode())
+    sheet = reading_sheet(examples, spec.task.labels, spec.seed)
+    run.write_bytes("reading_sheet.csv", sheet.encode())
     run.write_json("report.json", report)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from curation.records import Metric
@@ -38,11 +38,19 @@ def model_card(report: Mapping[str, Any], spec: TuneSpec, rows: Iterable[Metric]
         "|---|---|---|---|---|---|---|---|",
         *_table(list(rows)),
         "",
-        "## Not checked",
+        *_gaps(report["tables"].get("gaps", [])),
+        "## What the author says",
         "",
-        "* Intended use, and harm where it is used otherwise: **the author must say**.",
-        "* Whether the backbone saw these patients in its own training: not known to rwid.",
-        "* Label errors, and readers' agreement: labels are taken as the cohort gives them.",
+        *_statements(report["catalogue"], spec.report.statements),
+        "",
+        "## Limits",
+        "",
+        "* Labels are taken as the cohort gives them; label_issues.parquet lists those that look wrong.",
+        *(
+            f"* Missing from the report: {r['title']}. {r['why']}"
+            for r in report["catalogue"]
+            if r["status"] == "missing" and r["by"] == "data"
+        ),
         "* Not a medical device; research use.",
         "",
         "## Made with",
@@ -50,8 +58,45 @@ def model_card(report: Mapping[str, Any], spec: TuneSpec, rows: Iterable[Metric]
         f"{environment.get('device', 'cpu')}, {environment.get('precision', '')}, seed {spec.seed}, "
         f"{report['seconds']:.0f} s; versions in env.json.",
         "",
+        *(
+            f"* {i['item']}: {i['text']}"
+            for i in report["items"]
+            if i["section"] == "compute" and i["item"] != "reproducibility"
+        ),
+        "",
     ]
     return "\n".join(lines)
+
+
+def _gaps(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Clean beside comorbid studies, of the first label that is told."""
+    lines = [
+        f"| {r['covariate']} | {r['split']} | {r['label']} | {_said(r['untuned']['gap'])} | {_said(r['tuned']['gap'])} | "
+        f"{_said(r['difference_in_gap'])} |"
+        for r in rows
+        if r["label"] == rows[0]["label"]
+    ]
+    if not lines:
+        return []
+    title = "## AUROC without a comorbidity minus with it, and what tuning makes of that gap"
+    head = ["| beside | split | label | untuned | tuned | difference in gap |", "|---|---|---|---|---|---|"]
+    return [title, "", *head, *lines, ""]
+
+
+def _statements(catalogue: Sequence[Mapping[str, Any]], statements: Mapping[str, str]) -> list[str]:
+    return [
+        f"* {r['title']}: {statements.get(r['key'], '**the author must say**')}"
+        for r in catalogue
+        if r["by"] == "author"
+    ]
+
+
+def _said(found: Mapping[str, float | None]) -> str:
+    if found["value"] is None:
+        return "-"
+    if found["low"] is None or found["high"] is None:
+        return f"{found['value']:+.3f}"
+    return f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
 
 
 def _table(rows: list[Metric]) -> list[str]:

@@ -1,141 +1,270 @@
-"""report.html: one page that needs nothing but itself; plots are inline SVG."""
+"""report.html: the verdict first, then what it rests on; one page that needs nothing but itself.
+
+What belongs here: what stands where. What does not: shapes (plots), rows (tables), what is true (evaluate).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from curation.records import Metric
-from training.report.card import show
+from training.report import plots, tables
+from training.report.catalogue import catalogue
 
 _STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
-h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
-td,th{padding:.25rem .5rem;border-bottom:1px solid #dde1e6;text-align:left;font-variant-numeric:tabular-nums}
-.verdict{font-size:1.1rem;padding:.75rem 1rem;background:#eef3f8;border-left:4px solid #2f6f9f}
-.quiet{color:#667079}svg text{font:11px system-ui,sans-serif;fill:#444}svg{max-width:100%}
+:root{--ink:#1b1f24;--quiet:#626c76;--line:#dde1e6;--blue:#1f6aa5}
+*{box-sizing:border-box}
+body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:0 auto;padding:1.5rem 1.25rem 4rem;color:var(--ink)}
+h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.2rem;margin:2.4rem 0 .6rem;padding-top:.6rem;border-top:2px solid var(--line)}
+h3{font-size:1rem;margin:1.2rem 0 .4rem}
+nav{font-size:.85rem;margin:.6rem 0 1rem;line-height:1.9}nav a{color:var(--blue);margin-right:.9rem;text-decoration:none;white-space:nowrap}
+.verdict{font-size:1.15rem;padding:.8rem 1rem;background:#eef3f8;border-left:4px solid var(--blue);margin:.8rem 0}
+.also{display:block;font-size:.95rem;margin-top:.35rem}
+.quiet{color:var(--quiet);font-size:.88rem}
+.wide{overflow-x:auto;margin:.4rem 0 1rem}
+table{border-collapse:collapse;width:100%;font-size:.86rem}
+td,th{padding:.28rem .55rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;font-variant-numeric:tabular-nums}
+th{font-weight:600;color:var(--quiet);vertical-align:bottom;border-bottom:2px solid var(--line)}
+td:last-child{min-width:9rem}
+svg{max-width:100%;height:auto}svg text{font:11px system-ui,sans-serif;fill:#444}svg .t{font-weight:600}
+.plots{display:flex;flex-wrap:wrap;gap:1rem 1.5rem}
+details{margin:.5rem 0}summary{cursor:pointer;padding:.25rem 0}
+.chip{font-size:.76rem;padding:.05rem .45rem;border-radius:.7rem;white-space:nowrap;background:#e8ecf0;color:#4b555f}
+.chip.computed,.chip.filled{background:#dcefe5;color:#1b6644}.chip.missing,.chip.author{background:#f9e3d8;color:#8d3f17}
+.chip.partly{background:#f7efd2;color:#705a0e}
+.cell{display:inline-block;padding:0 .5rem;border-radius:.2rem}
+.numbers{display:flex;flex-wrap:wrap;gap:.6rem 2rem;margin:.4rem 0}.numbers b{font-size:1.05rem}
+@media(max-width:40rem){body{padding:1rem .75rem 3rem}td,th{padding:.25rem .4rem}}
+@media print{nav{display:none}details{display:block}h2{break-after:avoid}}
 """
-_GREY, _BLUE = "#9aa4ae", "#2f6f9f"
+_TITLES = {"headline": "Result", "sites": "Every site", "curves": "Curves of training", "catalogue": "What was examined",
+           "checklists": "Checklists"}  # fmt: skip
 
 
 def html_page(report: Mapping[str, Any], rows: Sequence[Metric], history: Sequence[Mapping[str, Any]]) -> str:
     """The whole report as one HTML document."""
-    body = [
-        f"<h1>{escape(report['name'])} <span class=quiet>{report['run_id']}</span></h1>",
-        f"<p class=verdict>{escape(report['verdict'])}</p>",
-        f"<p>Untuned is {escape(report['baseline']['is'])}. Intervals are 95 % patient-cluster bootstrap; gains are paired.</p>",
-        "<h2>Every site</h2>",
-        _forest([r for r in rows if r.name == "auroc" and r.subgroup == "all" and r.split != "tune"]),
-        _metric_table(r for r in rows if r.subgroup == "all" and r.split != "tune"),
-        "<h2>With and without: covariates and subgroups</h2>",
-        _metric_table(
-            r for r in rows if r.subgroup != "all" and r.name in ("auroc", "sensitivity", "specificity")
-        ),
-        "<h2>Calibration</h2>",
-        _reliability(report["reliability"]),
-        "<h2>Is it the finding or the site?</h2>",
-        _items(i for i in report["items"] if i["section"] in ("shortcut", "precheck")),
-        "<h2>Curves</h2>",
-        _curves(history),
-        "<h2>All items</h2>",
-        _items(i for i in report["items"] if i["section"] not in ("shortcut", "precheck")),
-    ]
-    head = f"<meta charset=utf-8><title>{escape(report['name'])}</title><style>{_STYLE}</style>"
-    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(body)}</body></html>\n"
+    parts = {
+        "headline": _headline(report),
+        "strata": _strata(report),
+        "survival": _survival(report),
+        "sites": _sites(report, rows),
+        "discrimination": _items(report, "discrimination"),
+        "operating": _operating(report),
+        "calibration": _calibration(report),
+        "subgroups": _subgroups(report, rows),
+        "generalisation": tables.matrix_table(report["tables"].get("matrix", []))
+        + _items(report, "generalisation"),
+        "shortcut": _items(report, "shortcut"),
+        "labels": _items(report, "labels"),
+        "segmentation": _items(report, "segmentation"),
+        "generation": _items(report, "generation"),
+        "provenance": _provenance(report),
+        "statements": _items(report, "statements"),
+        "compute": _items(report, "compute"),
+        "curves": _curves(history),
+        "catalogue": _examined(report),
+        "checklists": tables.checklist_tables(report["checklists"]),
+    }
+    titles = {s.key: s.title for s in catalogue().section} | _TITLES
+    shown = {key: body for key, body in parts.items() if body}
+    links = " ".join(f'<a href="#{key}">{escape(titles[key])}</a>' for key in shown)
+    sections = "".join(f'<h2 id="{key}">{escape(titles[key])}</h2>{body}' for key, body in shown.items())
+    top = (
+        f"<h1>{escape(report['name'])}</h1><p class=quiet>run {report['run_id']} · {escape(report['method'])} on "
+        f"{escape(report['model'])} · cohort {escape(report['cohort_id'])}</p>"
+        f"<p class=verdict>{escape(report['verdict'])}{_beside(report)}</p><nav>{links}</nav>"
+    )
+    head = (
+        '<meta charset=utf-8><meta name=viewport content="width=device-width,initial-scale=1">'
+        f"<title>{escape(report['name'])}</title><style>{_STYLE}</style>"
+    )
+    return f"<!doctype html><html lang=en><head>{head}</head><body>{top}{sections}</body></html>\n"
 
 
-def _metric_table(rows: Iterable[Metric]) -> str:
-    cells: dict[tuple[str, ...], dict[str, Metric]] = {}
-    for r in rows:
-        cells.setdefault((r.split, r.site, r.subgroup, r.label, r.name), {})[r.arm] = r
-    if not cells:
-        return "<p class=quiet>None.</p>"
-    lines = []
-    for key, arms in cells.items():
-        any_arm = next(iter(arms.values()))
-        n = f"{any_arm.n}" + ("" if any_arm.n_positive is None else f" ({any_arm.n_positive})")
-        numbers = [show(arms.get(arm), is_signed=arm == "gain") for arm in ("untuned", "tuned", "gain")]
-        lines.append("<tr>" + "".join(f"<td>{escape(str(v))}</td>" for v in (*key, n, *numbers)) + "</tr>")
-    names = ("split", "site", "subgroup", "label", "metric", "n (positive)", "untuned", "tuned", "gain")
-    return f"<table><tr>{''.join(f'<th>{n}</th>' for n in names)}</tr>{''.join(lines)}</table>"
+def _headline(report: Mapping[str, Any]) -> str:
+    known = report["catalogue"]
+    missing = [r for r in known if r["status"] == "missing"]
+    author = sum(r["by"] == "author" for r in missing)
+    counts = (
+        f"{sum(r['status'] == 'computed' for r in known)} of {len(known)} items of the report computed, "
+        f"{sum(r['status'] == 'not_applicable' for r in known)} not applicable, {len(missing) - author} missing, "
+        f"{author} for the author"
+    )
+    warnings = "".join(f"<li>{escape(w)}</li>" for w in report["precheck"]["warnings"])
+    return (
+        tables.headline_table(report["headline"])
+        + f"<p>Untuned is {escape(report['baseline']['is'])}. Intervals are 95 % patient-cluster bootstrap; gains are paired.</p>"
+        + f'<p class=quiet><a href="#catalogue">{counts}</a>.</p>'
+        + (f"<p>Said before compute was spent:</p><ul>{warnings}</ul>" if warnings else "")
+    )
 
 
-def _items(items: Iterable[Mapping[str, Any]]) -> str:
-    lines = []
-    for i in items:
-        value = "" if i["value"] is None else f"{i['value']:.3f}"
-        cells = (i["section"], i["item"], i["status"].replace("_", " "), value, i["text"])
-        lines.append("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>")
-    return f"<table>{''.join(lines)}</table>" if lines else "<p class=quiet>None.</p>"
+def _beside(report: Mapping[str, Any]) -> str:
+    """One sentence a covariate, of the split by which the run is judged."""
+    rows = report["tables"].get("gaps", [])
+    split = next(iter(report["headline"]), "")
+    lead = [r for r in rows if r["split"] == split and r["label"] == rows[0]["label"]]
+    said = (
+        f"Beside {r['covariate']}: gap {tables.interval(r['untuned']['gap'], is_signed=True)} untuned, "
+        f"{tables.interval(r['tuned']['gap'], is_signed=True)} tuned; difference "
+        f"{tables.interval(r['difference_in_gap'], is_signed=True)}: {r['verdict']}."
+        for r in lead
+    )
+    return "".join(f"<span class=also>{escape(sentence)}</span>" for sentence in said)
 
 
-def _forest(rows: Sequence[Metric]) -> str:
-    """Untuned (grey) and tuned (blue) AUROC of every site, with intervals, on one axis from 0 to 1."""
-    keys = list(dict.fromkeys((r.split, r.site, r.label) for r in rows))
-    left, width = 260, 380
-
-    def x(value: float) -> float:
-        return left + width * value
-
-    parts = [f'<line x1="{x(t):.0f}" x2="{x(t):.0f}" y1="0" y2="{26 * len(keys)}" stroke="#e3e7eb"/>'
-             f'<text x="{x(t):.0f}" y="{26 * len(keys) + 14}" text-anchor="middle">{t:g}</text>'
-             for t in (0, 0.25, 0.5, 0.75, 1)]  # fmt: skip
-    for number, key in enumerate(keys):
-        y = 13 + 26 * number
-        parts.append(f'<text x="0" y="{y + 4}">{escape(" · ".join(key))}</text>')
-        for r in rows:
-            if (r.split, r.site, r.label) != key or r.arm == "gain" or r.value is None:
-                continue
-            colour, at = (_BLUE, y + 4) if r.arm == "tuned" else (_GREY, y - 4)
-            if r.low is not None and r.high is not None:
-                line = f'<line x1="{x(r.low):.1f}" x2="{x(r.high):.1f}" y1="{at}" y2="{at}" stroke="{colour}" stroke-width="2"/>'
-                parts.append(line)
-            parts.append(f'<circle cx="{x(r.value):.1f}" cy="{at}" r="3.5" fill="{colour}"/>')
-    legend = "<p class=quiet>AUROC; grey untuned, blue tuned.</p>"
-    return _svg(left + width + 20, 26 * len(keys) + 20, parts) + legend
+def _strata(report: Mapping[str, Any]) -> str:
+    rows = report["tables"].get("gaps", [])
+    if not rows:
+        return _items(report, "strata")
+    lead = [r for r in rows if r["label"] == rows[0]["label"]]
+    note = (
+        "<p class=quiet>The gap is AUROC of studies without the comorbidity minus AUROC of studies with it; what tuning makes "
+        "of it is the untuned gap minus the tuned one, under the same draws of patients; above 0, tuned loses less to it.</p>"
+    )
+    rest = _folded("Every label", tables.gap_table(rows)) if len(lead) < len(rows) else ""
+    silent = [i for i in _of(report, "strata") if i["status"] != "computed"]
+    return (
+        plots.gaps(lead)
+        + tables.gap_table(lead)
+        + note
+        + rest
+        + (tables.item_table(silent) if silent else "")
+    )
 
 
-def _reliability(points: Sequence[Mapping[str, Any]]) -> str:
-    """Mean score against share positive, per label of the test split (else holdout), both arms."""
-    splits = {p["split"] for p in points}
-    split = "test" if "test" in splits else "holdout"
-    plots = []
-    for label in dict.fromkeys(p["label"] for p in points):
-        size = 180
-        parts = [f'<rect width="{size}" height="{size}" fill="none" stroke="#cfd5db"/>',
-                 f'<line x1="0" y1="{size}" x2="{size}" y2="0" stroke="#cfd5db"/>']  # fmt: skip
-        for arm, colour in (("untuned", _GREY), ("tuned", _BLUE)):
-            here = [p for p in points if (p["split"], p["label"], p["arm"]) == (split, label, arm)]
-            xy = " ".join(f"{size * p['score']:.1f},{size * (1 - p['positive']):.1f}" for p in here)
-            parts.append(f'<polyline points="{xy}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(
-            f'<text x="4" y="{size + 14}">{escape(label)}, {split}: score to the right, share positive up</text>'
-        )
-        plots.append(_svg(size + 160, size + 20, parts))
-    return "".join(plots) or "<p class=quiet>None.</p>"
+def _sites(report: Mapping[str, Any], rows: Sequence[Metric]) -> str:
+    whole = [r for r in rows if r.subgroup == "all" and r.split != "tune"]
+    metric = next((found["metric"] for found in report["headline"].values()), "auroc")
+    lead = "macro" if any(r.label == "macro" for r in whole) else None
+    drawn = [r for r in whole if r.name == metric and lead in (None, r.label)]
+    return plots.forest(drawn, metric.upper()) + _folded(
+        "Every metric of every site and label", tables.metric_table(whole)
+    )
+
+
+def _operating(report: Mapping[str, Any]) -> str:
+    found = report["tables"]
+    drawn = []
+    for split, label in _pairs(found.get("net_benefit", [])):
+        of = {r["line"]: r for r in found["net_benefit"] if (r["split"], r["label"]) == (split, label)}
+        at = of["tuned"]["at"]
+        share = max(max(of["tuned"]["net_benefit"]), max(of["untuned"]["net_benefit"]), 0.01)
+        series = [plots.Series(name, colour, at, of[key]["net_benefit"], is_dashed=key == "all") for key, name, colour in
+                  (("untuned", "untuned", plots.GREY), ("tuned", "tuned", plots.BLUE), ("all", "treat all", "#b08d57"))]  # fmt: skip
+        series.append(plots.Series("treat none", "#444444", [at[0], at[-1]], [0.0, 0.0], is_dashed=True))
+        drawn.append(plots.chart(f"Decision curve · {label} · {split}", series, "threshold", "net benefit", (0, 0.95), (-0.25 * share, 1.1 * share)))  # fmt: skip
+    for split, label in _pairs(found.get("workload", [])):
+        of = {r["arm"]: r for r in found["workload"] if (r["split"], r["label"]) == (split, label)}
+        series = [plots.Series(arm, colour, of[arm]["read"], of[arm]["found"]) for arm, colour in _ARMS]
+        drawn.append(plots.chart(f"Workload · {label} · {split}", series, "share of studies read", "share of positives found", (0, 1), (0, 1), has_diagonal=True))  # fmt: skip
+    rows = found.get("points", [])
+    points = tables.point_table(rows)
+    if len(rows) > _FEW_ROWS:
+        points = _folded(f"Sensitivity, specificity, PPV and NPV at fixed points ({len(rows)} rows)", points)
+    note = (
+        "<p class=quiet>Thresholds come from the tune split alone; Wilson intervals count a study each.</p>"
+    )
+    return _plots(drawn) + points + note + _folded("All lines", _items(report, "operating"))
+
+
+_SHOWN = 6
+"""Plots of a section that are not folded away."""
+_FEW_ROWS = 16
+_ARMS = (("untuned", plots.GREY), ("tuned", plots.BLUE))
+
+
+def _calibration(report: Mapping[str, Any]) -> str:
+    points, drawn = report["reliability"], []
+    for split, label in _pairs(points):
+        of = {
+            arm: [p for p in points if (p["split"], p["label"], p["arm"]) == (split, label, arm)]
+            for arm, _ in _ARMS
+        }
+        series = [plots.Series(arm, colour, [p["score"] for p in of[arm]], [p["positive"] for p in of[arm]]) for arm, colour in _ARMS]  # fmt: skip
+        drawn.append(plots.chart(f"Calibration · {label} · {split}", series, "score", "share positive", (0, 1), (0, 1), has_diagonal=True))  # fmt: skip
+    return _plots(drawn) + _items(report, "calibration")
+
+
+def _subgroups(report: Mapping[str, Any], rows: Sequence[Metric]) -> str:
+    cells = [r for r in rows if r.subgroup != "all"]
+    return _items(report, "subgroups") + (
+        _folded("Every metric of every subgroup", tables.metric_table(cells)) if cells else ""
+    )
+
+
+def _survival(report: Mapping[str, Any]) -> str:
+    curves, drawn = report["tables"].get("kaplan_meier", []), []
+    for split in dict.fromkeys(c["split"] for c in curves):
+        own = [c for c in curves if c["split"] == split]
+        last = max(c["day"][-1] for c in own)
+        series = [
+            plots.Series(f"{c['third']} third: {c['events']} events of {c['n']}", plots.RISKS[c["third"]], [0, *c["day"]], [1, *c["free"]],
+                         None if c["low"] is None else [1, *c["low"]], None if c["high"] is None else [1, *c["high"]], is_step=True)
+            for c in own
+        ]  # fmt: skip
+        drawn.append(plots.chart(f"Kaplan-Meier by thirds of tuned risk · {split}", series, "days after the study", "share free", (0, last), (0, 1)))  # fmt: skip
+    return _plots(drawn) + _items(report, "survival")
+
+
+def _provenance(report: Mapping[str, Any]) -> str:
+    flow = report["tables"].get("exclusions", [])
+    rows = [(r["rule"], r["kind"], r["studies"], r["patients"], r["sites"]) for r in flow]
+    shown = tables.table(("rule", "kind", "studies left", "patients left", "sites"), rows) if rows else ""
+    return shown + tables.item_table(
+        i for i in _of(report, "provenance") if i["entry"] != "provenance.exclusions" or not rows
+    )
+
+
+def _examined(report: Mapping[str, Any]) -> str:
+    parts = []
+    for section in catalogue().section:
+        rows = [r for r in report["catalogue"] if r["section"] == section.key]
+        if rows:
+            parts.append(f"<h3>{escape(section.title)}</h3>{tables.catalogue_table(rows)}")
+    return "".join(parts)
 
 
 def _curves(history: Sequence[Mapping[str, Any]]) -> str:
-    plots = []
+    drawn = []
     for name in dict.fromkeys(row["name"] for row in history):
-        here = [(row["step"], row["value"]) for row in history if row["name"] == name]
+        here = [row for row in history if row["name"] == name]
         if len(here) < 2:
             continue
-        low, high = min(v for _, v in here), max(v for _, v in here)
-        first, last = here[0][0], here[-1][0]
-        xy = " ".join(
-            f"{260 * (s - first) / max(1, last - first):.1f},{80 - 76 * (v - low) / max(high - low, 1e-12):.1f}"
-            for s, v in here
+        x, y = [float(row["step"]) for row in here], [float(row["value"]) for row in here]
+        drawn.append(
+            plots.chart(
+                name, [plots.Series(name, plots.BLUE, x, y)], "step", "", (x[0], x[-1]), (min(y), max(y))
+            )
         )
-        words = f"{escape(name)}: {here[0][1]:.3g} to {here[-1][1]:.3g} in {last} steps"
-        parts = [
-            f'<polyline points="{xy}" fill="none" stroke="{_BLUE}" stroke-width="1.5"/>',
-            f'<text y="98">{words}</text>',
-        ]
-        plots.append(_svg(300, 104, parts))
-    return "".join(plots) or "<p class=quiet>None.</p>"
+    return _plots(drawn)
 
 
-def _svg(width: int, height: int, parts: Iterable[str]) -> str:
-    return f'<svg viewBox="-4 -4 {width + 8} {height + 8}" width="{width}" role="img">{"".join(parts)}</svg>'
+def _items(report: Mapping[str, Any], section: str) -> str:
+    """A section's lines; nothing where the task does not ask for any of them."""
+    own = _of(report, section)
+    task = [i for i in own if not i["text"].startswith("not a question for the task")]
+    return tables.item_table(own) if task else ""
+
+
+def _of(report: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:
+    return [i for i in report["items"] if i["section"] == section]
+
+
+def _pairs(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((r["split"], r["label"]) for r in rows))
+
+
+def _plots(drawn: Sequence[str]) -> str:
+    """The first few plots, the others folded away."""
+    if not drawn:
+        return ""
+    rest = f"<div class=plots>{''.join(drawn[_SHOWN:])}</div>" if len(drawn) > _SHOWN else ""
+    rest = _folded(f"{len(drawn) - _SHOWN} more plots", rest)
+    return f"<div class=plots>{''.join(drawn[:_SHOWN])}</div>{rest}"
+
+
+def _folded(title: str, body: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{body}</details>" if body else ""
