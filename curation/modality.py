@@ -62,7 +62,14 @@ _TYPES = (
 
 
 class Unreadable(ValueError):  # noqa: N818 - the field's word for such data
-    """A series that cannot be put together as one stack, with the reason in words and no identity."""
+    """A series that cannot be put together as one stack, with the reason in words and no identity.
+
+    `reason` is the same in one word, of the list pack_recipe.LEFT_OUT.
+    """
+
+    def __init__(self, words: str, reason: str) -> None:
+        super().__init__(words)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,9 +338,11 @@ def series_array(frames: Sequence[NDArray[Any]], planes: Sequence[Plane]) -> Ser
     unevenly: such a stack has no honest spacing.
     """
     if not frames or len(frames) != len(planes):
-        raise Unreadable(f"{len(frames)} frames and {len(planes)} planes: one plane a frame is needed.")
+        raise Unreadable(
+            f"{len(frames)} frames and {len(planes)} planes: one plane a frame is needed.", "no_frames"
+        )
     if len({f.shape for f in frames}) > 1 or frames[0].ndim != 2:
-        raise Unreadable("The frames are colour or differ in size: they are no one stack.")
+        raise Unreadable("The frames are colour or differ in size: they are no one stack.", "mixed_size")
     order, spacing = slice_order(planes)
     first = planes[0]
     is_rescaled = all(p.rescale_slope is not None for p in planes)
@@ -359,14 +368,16 @@ def slice_order(planes: Sequence[Plane]) -> tuple[tuple[int, ...], float | None]
         return tuple(sorted(range(len(planes)), key=lambda i: (numbers[i], i))), stated
     cosines = np.array([p.image_orientation for p in planes], dtype=np.float64)
     if np.abs(cosines - cosines[0]).max() > 1e-2:
-        raise Unreadable("The planes have more than one orientation.")
+        raise Unreadable("The planes have more than one orientation.", "mixed_orientation")
     normal = np.cross(cosines[0, :3], cosines[0, 3:])
     distances = np.array([p.image_position for p in planes], dtype=np.float64) @ normal
     order = np.argsort(distances, kind="stable")
     along = distances[order]
     spacing = float(along[-1] - along[0]) / (len(planes) - 1)
     if spacing < 1e-3 or np.diff(along).min() < 0.1 * spacing:
-        raise Unreadable("Two planes share one position.")
+        raise Unreadable("Two planes share one position.", "duplicate_position")
     if np.abs(along - (along[0] + spacing * np.arange(len(planes)))).max() > max(0.1 * spacing, 0.01):
-        raise Unreadable("The planes lie unevenly: a slice is missing, or two stacks are mixed.")
+        raise Unreadable(
+            "The planes lie unevenly: a slice is missing, or two stacks are mixed.", "uneven_spacing"
+        )
     return tuple(int(i) for i in order), spacing

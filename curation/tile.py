@@ -7,7 +7,7 @@ does not: where frames lie and how tiles are stored (pack).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.bitstream import stored_photometric
-from curation.frames import decode
 from curation.modality import Plane, Window, to_units, window_for
 
 FIRST_DEPTH, LAST_DEPTH = 0.1, 0.9  # the ends of a stack show shoulders, table and air
@@ -29,6 +28,8 @@ INSTANCE_COLUMNS = (
     "instance_id", "series_id", "study_id", "patient_id", "delivery", "transfer_syntax", "modality", "n_frames",
     "rows_px", "columns_px", "samples_per_pixel", "bits_stored", "photometric", "rescale_slope", "rescale_intercept",
     "window_center", "window_width", "image_position", "image_orientation", "instance_number",
+    "pixel_spacing_row_mm", "pixel_spacing_column_mm", "slice_thickness_mm", "spacing_between_slices_mm",
+    "frame_time_ms",
 )  # fmt: skip
 """Columns of `instances` that picking frames and making tiles need."""
 
@@ -92,15 +93,18 @@ def reduction(rows_px: int, columns_px: int, size: int) -> int:
 
 
 def make_tile(
-    codec: str, payload: bytes, source: Source, size: int, palette: NDArray[np.uint8] | None = None
+    decode: Callable[[Source, int], NDArray[Any]],
+    source: Source,
+    size: int,
+    palette: NDArray[np.uint8] | None = None,
 ) -> Tile:
-    """The tile of one frame.
+    """The tile of one frame; `decode` gives its stored values, halved so many times.
 
     MONOCHROME1 is inverted, so that bone is bright in every tile. `palette` is uint8 [entries, 3] for PALETTE COLOR.
     """
     row = source.instance
     reduce = 0 if palette is not None else reduction(row["rows_px"], row["columns_px"], size)
-    values = decode(codec, payload, reduce=reduce)
+    values = decode(source, reduce)
     grey, is_color = _grey(values, row, palette)
     low, high = _limits(grey, source, is_color)
     levels = (np.clip(grey.astype(np.float64), low, high) - low) * (255.0 / (high - low))
@@ -121,6 +125,12 @@ def _grey(values: NDArray[Any], row: Row, palette: NDArray[np.uint8] | None) -> 
         return values[..., 0], True
     red, green, blue = (values[..., i].astype(np.float64) for i in range(3))
     return red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2], True
+
+
+def spacing_of(row: Row, scale: float) -> tuple[None, float | None, float | None]:
+    """mm between slices (none: one slice), rows and columns of a tile with so many px a source px."""
+    rows, columns = row["pixel_spacing_row_mm"], row["pixel_spacing_column_mm"]
+    return None, rows and rows / scale, columns and columns / scale
 
 
 def plane_of(row: Row) -> Plane:

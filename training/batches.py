@@ -165,7 +165,7 @@ class Tiles:
 def find_pack(lake_root: Path, cohort: Path, seen: Input, progress: Callable[[int, int], None]) -> Path:
     """The cohort's pack of that size and number of tiles, with or without text, built where it is not there.
 
-    progress(done, total) counts members. Raises PackError where frames are missing or do not decode.
+    progress(done, total) counts members. Raises PackError where nothing can be read.
     """
     for path in sorted((cohort / "packs").glob("*/pack.json")):
         facts = json.loads(path.read_text())

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from curation.cohort_folder import find_cohort
 from curation.lake import Lake
+from curation.pack import open_pack
 from curation.records import ConfigurationError
 from curation.settings import load_settings
 from training import batches
@@ -181,8 +182,9 @@ def open_dataset(
     """A split of a cohort by name or id; its pack is shared with the tuner and built where it is not there.
 
     size is the height and width of a tile in px, tiles how many of a series (slices evenly apart). A pack of more than
-    memory_mb MiB (None: a quarter of the machine's) is read from disk. progress(done, total) counts members while it is built. Raises ConfigurationError where the cohort, a label or the split is not
-    there, PackError where frames are missing or do not decode.
+    memory_mb MiB (None: a quarter of the machine's) is read from disk. progress(done, total) counts members while it is built.
+    Raises ConfigurationError where the cohort, a label or the split is not there, PackError where nothing of the cohort can be
+    read; members that cannot are left out.
     """
     if split not in (*SPLITS, "all"):
         raise ConfigurationError(f"There is no split '{split}'; there are: {', '.join(SPLITS)}, all.")
@@ -190,6 +192,7 @@ def open_dataset(
     examples = read_examples(find_cohort(Lake(lake), cohort), labels)
     seen = Input(size=size, tiles=tiles)
     pack = batches.find_pack(lake, examples.folder, seen, progress or (lambda done, total: None))
+    examples = examples.without(open_pack(pack).left_out["member_index"].to_pylist())
     everybody = np.arange(len(examples))
     indices = everybody if split == "all" else np.flatnonzero(examples.split == split)
     if not len(indices):

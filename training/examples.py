@@ -6,7 +6,7 @@ What belongs here: reading a frozen cohort into arrays. What does not: pixels (b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -44,6 +44,21 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.study_id)
+
+    def without(self, left_out: Sequence[int]) -> Examples:
+        """The others, in the same order; for members of which there is nothing to show."""
+        keep = np.setdiff1d(np.arange(len(self)), left_out)
+        return replace(
+            self,
+            study_id=tuple(self.study_id[i] for i in keep),
+            series_id=tuple(self.series_id[i] for i in keep),
+            patient_id=tuple(self.patient_id[i] for i in keep),
+            patient=np.unique(self.patient[keep], return_inverse=True)[1].astype(np.int64),
+            site=self.site[keep],
+            split=self.split[keep],
+            labels=self.labels[keep],
+            covariates={name: values[keep] for name, values in self.covariates.items()},
+        )
 
     @property
     def sites(self) -> list[str]:

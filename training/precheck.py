@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from curation.cohort_folder import find_cohort, read_facts
 from curation.lake import Lake
 from curation.leakage import leakage
+from curation.pack_file import reasons_in_words
 from curation.records import ConfigurationError
 from training.examples import SPLITS, Examples, read_examples
 from training.spec import TuneSpec, run_id
@@ -42,8 +44,13 @@ _SHAPES: Mapping[str, tuple[int, int, int]] = {
 """Backbone -> width, blocks, patch px."""
 
 
-def check(lake_root: Path, examples: Examples, spec: TuneSpec) -> dict[str, Any]:
-    """Counts, prevalence, association of label and site, `problems` (refuse) and `warnings` (run, but read them)."""
+def check(
+    lake_root: Path, examples: Examples, spec: TuneSpec, left_out: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Counts, prevalence, association of label and site, `problems` (refuse) and `warnings` (run, but read them).
+
+    left_out: why members that are not among the examples any more have no pixels to show, one reason a member.
+    """
     leaks, unchecked = _leaks(lake_root, examples)
     train = examples.split == "train"
     task = find_task(spec.task).prepared(examples.labels, train)
@@ -60,8 +67,18 @@ def check(lake_root: Path, examples: Examples, spec: TuneSpec) -> dict[str, Any]
         "prevalence": _prevalence(examples, names, targets),
         "label_site_association": association,
         "problems": leaks + (task.problems(names, targets[train]) if train.any() else [_EMPTY]),
-        "warnings": unchecked + _warnings(examples, task, names, targets, association),
+        "left_out": dict(sorted(Counter(left_out).items())),
+        "warnings": unchecked
+        + _left_out(left_out, len(examples))
+        + _warnings(examples, task, names, targets, association),
     }
+
+
+def _left_out(reasons: Sequence[str], n_kept: int) -> list[str]:
+    if not reasons:
+        return []
+    why = reasons_in_words(Counter(reasons))
+    return [f"{len(reasons)} of {len(reasons) + n_kept} members are in no split and not judged: {why}."]
 
 
 def refuse_problems(found: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from curation.cohort_folder import find_cohort
 from curation.lake import Lake
+from curation.pack import Pack, open_pack
 from curation.records import ConfigurationError, LabelIssue, Prediction, to_table
 from training import batches, cache, checkpoint, precheck, probe
 from training.attempt import alone, recorded
@@ -67,7 +68,14 @@ def tune(
             precheck.refuse_problems(found)
             job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s)
             meter = Meter(_gpu_index(job))
-            backbone, tiles = _load(job, lake_root, backbone_cache)
+            backbone, pack = _load(job, lake_root, backbone_cache)
+            if pack.left_out.num_rows:
+                examples = examples.without(pack.left_out["member_index"].to_pylist())
+                found = precheck.check(lake_root, examples, spec, pack.left_out["reason"].to_pylist())
+                run.write_json("precheck.json", found)
+                precheck.refuse_problems(found)
+                job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s)
+            tiles = _tiles(job, pack)
             cached = _frozen(job, backbone, tiles)
             scores = _fit_all(job, backbone, tiles, cached)
             job.beat("evaluating", 0.92)
@@ -206,7 +214,7 @@ def _gpu_peak(job: Job) -> int | None:
     return int(torch.cuda.max_memory_allocated(job.device)) if job.device.type == "cuda" else None
 
 
-def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backbone, batches.Tiles]:
+def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backbone, Pack]:
     from training.backbone import load_backbone
     from training.backbones.preprocess import VolumePreprocess
     from training.export import write_environment
@@ -233,9 +241,13 @@ def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backb
         seen.input,
         lambda n, of: job.beat("making tiles", 0.03 + 0.12 * n / max(of, 1)),
     )
+    return backbone, open_pack(pack)
+
+
+def _tiles(job: Job, pack: Pack) -> batches.Tiles:
     said = job.spec.compute.memory_mb
     memory = None if said is None else said << 20
-    return backbone, batches.Tiles(pack, len(job.examples), memory=memory, device=job.device)
+    return batches.Tiles(pack.path, len(job.examples), memory=memory, device=job.device)
 
 
 def _frozen(job: Job, backbone: Backbone, tiles: batches.Tiles) -> cache.Cached:

@@ -50,12 +50,13 @@ def ct(name: str, n: int = 5, **given: Any) -> Made:
 
 
 def instances_of(made: Made) -> list[records.Instance]:
+    shape = made.images[0].shape if made.images else (48, 64)
     common = {
         "series_id": an_id(made.name), "study_id": an_id(f"study {made.name}"), "patient_id": an_id("p"),
-        "delivery": "d1", "modality": made.modality, "rows_px": made.images[0].shape[0],
-        "columns_px": made.images[0].shape[1], "samples_per_pixel": 1 if made.images[0].ndim == 2 else 3,
-        "bits_stored": 8 * made.images[0].itemsize, "photometric": made.photometric, "header": b"",
-        "transfer_syntax": "1.2.840.10008.1.2.1",
+        "delivery": "d1", "modality": made.modality, "rows_px": shape[0],
+        "columns_px": shape[1], "samples_per_pixel": 1 if len(shape) == 2 else 3,
+        "bits_stored": 8 * made.images[0].itemsize if made.images else 16, "photometric": made.photometric, "header": b"",
+        "transfer_syntax": "1.2.840.10008.1.2.1", "pixel_spacing_row_mm": 0.7, "pixel_spacing_column_mm": 0.7,
         "rescale_slope": made.rescale[0] if made.rescale else None,
         "rescale_intercept": made.rescale[1] if made.rescale else None,
     }  # fmt: skip
@@ -187,8 +188,14 @@ def test_the_same_cohort_gives_the_same_bytes_whatever_the_number_of_workers(tmp
     two = build_pack(lake_with(tmp_path / "b", *series), COHORT, RECIPE, workers=3)
     assert one.name == two.name == pack_id_of(COHORT, RECIPE)
     hashes = bytes_of(one)
-    assert sorted(hashes) == ["pack.json", "text.parquet", "tiles.parquet", "tokenizer.json"]
-    for name in ("tiles.parquet", "text.parquet", "tokenizer.json"):
+    assert sorted(hashes) == [
+        "left_out.parquet",
+        "pack.json",
+        "text.parquet",
+        "tiles.parquet",
+        "tokenizer.json",
+    ]
+    for name in ("tiles.parquet", "left_out.parquet", "text.parquet", "tokenizer.json"):
         assert hashes[name] == bytes_of(two)[name]
     assert json.loads((one / "pack.json").read_text())["files"]["tiles.parquet"] == hashes["tiles.parquet"]
 
@@ -267,28 +274,74 @@ def _header_with_luts(dataset: Any) -> bytes:
     return pixel_source._bytes_of(dataset)
 
 
-def test_a_series_that_cannot_be_read_fails_the_pack_and_is_named(tmp_path: Path) -> None:
-    broken = ct("broken")
-    lake = lake_with(tmp_path, ct("good"), broken, without=5)
-    with pytest.raises(PackError, match=str(an_id("broken"))) as caught:
-        build_pack(lake, COHORT, RECIPE)
-    assert str(an_id("good")) not in str(caught.value)
-    assert not (lake.root / "cohorts" / COHORT / "packs" / pack_id_of(COHORT, RECIPE)).exists()
-
-
-def test_a_damaged_payload_fails_the_pack_instead_of_making_a_tile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def damaged(*names: str) -> Any:
+    """frames.encode, but the payloads of these images are cut in half."""
     whole = frames.encode
+    bad = {image.tobytes() for name in names for image in ct(name).images}
 
     def half(image: np.ndarray) -> frames.Payload:
         payload = whole(image)
-        return dataclasses.replace(payload, payload=payload.payload[: len(payload.payload) // 2])
+        is_bad = image.tobytes() in bad
+        return dataclasses.replace(
+            payload, payload=payload.payload[: len(payload.payload) // 2] if is_bad else payload.payload
+        )
 
-    monkeypatch.setattr(frames, "encode", half)
-    lake = lake_with(tmp_path, ct("s"))
-    with pytest.raises(PackError, match=str(an_id("s"))):
+    return half
+
+
+def test_a_series_that_cannot_be_read_is_left_out_and_the_rest_keep_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "encode", damaged("broken"))
+    series = [ct("a"), ct("broken"), ct("b"), dataclasses.replace(ct("none"), images=[]), ct("c"), ct("gone")]
+    pack = open_pack(build_pack(lake_with(tmp_path, *series, without=5), COHORT, RECIPE))
+    assert pack.left_out.to_pylist() == [
+        {"member_index": 1, "series_id": an_id("broken"), "reason": "decoder_failed"},
+        {"member_index": 3, "series_id": an_id("none"), "reason": "no_frames"},
+        {"member_index": 5, "series_id": an_id("gone"), "reason": "frame_missing"},
+    ]
+    assert pack.facts["left_out"] == {"decoder_failed": 1, "frame_missing": 1, "no_frames": 1}
+    assert pack.tiles.facts["member_index"].to_pylist() == [0, 2, 4]
+    assert pack.tiles.facts["series_id"].to_pylist() == [an_id(name) for name in "abc"]
+    assert (pack.n_members, pack.facts["n_tiles"], len(pack.tiles[0])) == (6, 3, 3)
+    alone = build_pack(lake_with(tmp_path / "alone", ct("b")), COHORT, RECIPE)
+    assert (pack.tiles[0][1] == open_pack(alone).tiles[0][0]).all()
+
+
+def test_who_is_left_out_outlives_a_killed_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from curation import pack_build
+
+    monkeypatch.setattr(pack_build, "CHUNK_MEMBERS", 1)
+    monkeypatch.setattr(frames, "encode", damaged("broken"))
+    lake = lake_with(tmp_path, ct("broken"), ct("a"))
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_pack(lake, COHORT, RECIPE, progress=stop)
+    assert open_pack(build_pack(lake, COHORT, RECIPE)).left_out["series_id"].to_pylist() == [an_id("broken")]
+
+
+def test_a_pack_of_which_nothing_can_be_read_fails_and_names_the_series(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "encode", damaged("s", "t"))
+    lake = lake_with(tmp_path, ct("s"), ct("t"))
+    with pytest.raises(PackError, match="2 because a frame does not decode") as caught:
         build_pack(lake, COHORT, RECIPE)
+    assert str(an_id("s")) in str(caught.value)
+    assert not (lake.root / "cohorts" / COHORT / "packs" / pack_id_of(COHORT, RECIPE)).exists()
+
+
+def test_every_row_names_the_frames_it_is_made_of_and_the_spacing_it_shows(tmp_path: Path) -> None:
+    made = ct("s")
+    pack = open_pack(build_pack(lake_with(tmp_path, made), COHORT, RECIPE))
+    fact = pack.tiles.facts.to_pylist()[0]
+    one = {name: fact[name] for name in ("instance_id", "frame_index", "pixel_sha256")}
+    assert fact["frames"] == [one]
+    assert fact["spacing_mm"] == [None, 0.7 * 2, 0.7 * 2]  # 64 px become 32
+    assert fact["unit"] == "level"
 
 
 def test_a_cohort_that_does_not_exist_is_an_error_that_names_the_remedy(tmp_path: Path) -> None:
@@ -304,9 +357,9 @@ def test_a_cohort_that_does_not_exist_is_an_error_that_names_the_remedy(tmp_path
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from curation import pack
+from curation import pack, pack_build
 from curation.lake import Lake
-pack.CHUNK_MEMBERS = 3
+pack_build.CHUNK_MEMBERS = 3
 def stop(done, total):
     if done >= 9:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -317,7 +370,7 @@ pack.build_pack(Lake(Path(sys.argv[1])), sys.argv[2], pack.PackRecipe(size=32), 
 def test_a_killed_build_goes_on_where_it_was_and_ends_in_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curation import pack
+    from curation import pack_build
 
     series = [ct(f"s{i}", n=3) for i in range(20)]
     lake = lake_with(tmp_path / "a", *series)
@@ -325,10 +378,10 @@ def test_a_killed_build_goes_on_where_it_was_and_ends_in_the_same_bytes(
     assert killed.returncode == -signal.SIGKILL
     place = lake.root / "cohorts" / COHORT / "packs" / pack_id_of(COHORT, RECIPE)
     assert not place.exists()
-    chunks = {p: p.stat().st_mtime_ns for p in place.parent.glob(".building-*/chunk-*")}
+    chunks = {p: p.stat().st_mtime_ns for p in place.parent.glob(".building-*/chunk-*.parquet")}
     assert len(chunks) == 3
 
-    monkeypatch.setattr(pack, "CHUNK_MEMBERS", 3)
+    monkeypatch.setattr(pack_build, "CHUNK_MEMBERS", 3)
     kept: list[int] = []
 
     def look(done: int, total: int) -> None:
@@ -336,7 +389,7 @@ def test_a_killed_build_goes_on_where_it_was_and_ends_in_the_same_bytes(
 
     resumed = build_pack(lake, COHORT, RECIPE, progress=look)
     assert set(kept) == {3}  # what was done was not done again
-    monkeypatch.setattr(pack, "CHUNK_MEMBERS", 512)
+    monkeypatch.setattr(pack_build, "CHUNK_MEMBERS", 512)
     other = build_pack(lake_with(tmp_path / "b", *series), COHORT, RECIPE)
     assert bytes_of(resumed)["tiles.parquet"] == bytes_of(other)["tiles.parquet"]
     assert [p.name for p in place.parent.iterdir()] == [place.name]  # nothing left over
@@ -403,7 +456,7 @@ def test_a_tokenizer_that_is_given_is_used_and_its_content_names_the_pack(tmp_pa
 def test_a_pack_without_text_has_none(tmp_path: Path) -> None:
     pack = build_pack(lake_with(tmp_path, ct("s")), COHORT, dataclasses.replace(RECIPE, text=False))
     assert open_pack(pack).text is None
-    assert sorted(p.name for p in pack.iterdir()) == ["pack.json", "tiles.parquet"]
+    assert sorted(p.name for p in pack.iterdir()) == ["left_out.parquet", "pack.json", "tiles.parquet"]
 
 
 def test_shrinking_keeps_the_mean_and_growing_stays_in_range() -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.pack import PACK_VERSION
+from curation.pack_file import LeftOut, write_left_out
 from curation.records import Cohort, Member, to_table
 
 SIZE = 28
@@ -30,12 +31,13 @@ def lay_down(
     leak: bool = False,
     outcome: bool = False,
     size: int = SIZE,
+    left_out: tuple[int, ...] = (),
 ) -> Path:
     """n studies of n patients at three sites (the last one a holdout); a bright patch shows the label.
 
     With two classes label `opacity` and covariate `fibrosis`; with three, label `grade` holds the class number: nothing,
     a bright patch, a dark one. `outcome`: besides, `days` and `died`, six times as soon with the patch, and `age`, which says
-    nothing of it.
+    nothing of it. `left_out`: members whose frames the pack could not read.
     """
     rng = np.random.default_rng(seed)
     cohort_id = hashlib.sha256(
@@ -64,6 +66,8 @@ def lay_down(
         for t in range(tiles):
             image = rng.normal(100, 20, (size, size))
             image[: size // 2, : size // 2] += (0.0, signal, -signal)[label]
+            if i in left_out:
+                continue
             rows.append((i, t, np.clip(image, 0, 255).astype(np.uint8).tobytes()))
     facts = Cohort(cohort_id, name, "a test", 1, n, len({m.patient_id for m in members}), 3, 1)
     pq.write_table(to_table(Cohort, [facts]), folder / "cohort.parquet")
@@ -79,9 +83,12 @@ def lay_down(
     )
     pq.write_table(table, pack / "tiles.parquet", row_group_size=64, compression="none", use_dictionary=False)
     recipe = {"size": size, "tiles_per_series": tiles, "text": False, "tokenizer": None}
-    digest = hashlib.sha256((pack / "tiles.parquet").read_bytes()).hexdigest()
+    write_left_out(
+        pack / "left_out.parquet", [LeftOut(i, members[i].series_id, "decoder_failed") for i in left_out]
+    )
+    digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in pack.glob("*.parquet")}
     about = {"pack_version": PACK_VERSION, "cohort_id": cohort_id, "recipe": recipe, "n_members": n}
-    (pack / "pack.json").write_text(json.dumps({**about, "files": {"tiles.parquet": digest}}))
+    (pack / "pack.json").write_text(json.dumps({**about, "files": digests}))
     return folder
 
 

@@ -136,3 +136,10 @@ def test_a_dataset_can_be_handed_to_a_process(home: Path) -> None:
         train = open_dataset(home, "planted", labels=["opacity"], size=SIZE, tiles=2, memory_mb=memory)
         again = pickle.loads(pickle.dumps(train))
         assert torch.equal(again[5]["pixels"], train[5]["pixels"])
+
+
+def test_members_without_pixels_are_in_no_split(tmp_path: Path) -> None:
+    lay_down(load_settings(tmp_path).places.lake, n=60, tiles=2, left_out=(3, 30))
+    everybody = opened(tmp_path, "all")
+    assert len(everybody) == 58
+    assert len({everybody[i]["series_id"] for i in range(58)}) == 58

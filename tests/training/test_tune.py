@@ -117,6 +117,21 @@ def test_a_run_folder_tells_all_in_the_shapes_of_the_tables(tmp_path: Path) -> N
     assert {r["site"] for r in rows} == {"all", "northside", "southside", "st-elsewhere"}
 
 
+def test_members_whose_frames_cannot_be_read_are_in_no_split_and_are_counted(tmp_path: Path) -> None:
+    gone = (0, 5, 50)
+    folder = lay_down(tmp_path, left_out=gone)
+    run = tune(tmp_path, parse_spec(tree("cut")), report=quiet)
+    members = pq.read_table(folder / "members.parquet")["series_id"].to_pylist()
+    judged = set(pq.read_table(run / "predictions.parquet")["series_id"].to_pylist())
+    assert judged == {s for i, s in enumerate(members) if i not in gone}
+    report = json.loads((run / "report.json").read_text())
+    assert report["precheck"]["left_out"] == {"decoder_failed": 3}
+    assert sum(report["precheck"]["splits"].values()) == report["precheck"]["n"] == 93
+    assert "3 of 96 members are in no split" in " ".join(report["precheck"]["warnings"])
+    assert [i["value"] for i in report["items"] if i["item"] == "left out: decoder_failed"] == [3.0]
+    assert (value(run) or 0) > 0.95, "the others' pixels go with their own labels"
+
+
 def test_a_finished_run_is_given_back_untouched(tmp_path: Path) -> None:
     lay_down(tmp_path)
     spec = parse_spec(tree("probe"))

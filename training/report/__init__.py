@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation.cohort_folder import read_facts
+from curation.pack_recipe import LEFT_OUT
 from curation.records import Metric, to_table
 from training.audit import Item
 from training.evaluate import Evidence
@@ -94,6 +95,9 @@ def _precheck(run: RunFolder, spec: TuneSpec, found: Mapping[str, Any]) -> list[
     """The backbone, and what the pre-check saw."""
     revision = (run.read_json("preprocess.json") or {}).get("revision", "")
     items = [Item("provenance", "backbone", "computed", None, f"{spec.model.id} {revision}")]
+    for reason, n in found["left_out"].items():
+        text = f"{LEFT_OUT.get(reason, reason)}; in no split, no row in predictions"
+        items.append(Item("provenance", f"left out: {reason}", "computed", float(n), text))
     for label, strength in found["label_site_association"].items():
         if strength is None:
             items.append(
