@@ -317,6 +317,11 @@ class SeriesArray:
     is_monochrome1: bool
 
 
+def unit_of(modality: str) -> str:
+    """What rescaled values of a modality are in, such as HU; empty where they have no unit of their own."""
+    return _load_rules().units.get(modality, "")
+
+
 def to_units(frame: NDArray[Any], plane: Plane) -> NDArray[np.float32]:
     """Stored values times slope plus intercept (PS3.3 C.11.1.1.2), float32.
 

@@ -45,10 +45,19 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
-    """uint8 [size, size]; `scale` is tile px per source px; the padding is black."""
+class Look:
+    """How tiles are drawn: size px, luma or rgb, 8 or 16 bits."""
 
-    pixels: NDArray[np.uint8]
+    size: int
+    color: str = "luma"
+    bits: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """uint8 or uint16 [size, size], for rgb [3, size, size]; `scale` is tile px per source px; the padding is black."""
+
+    pixels: NDArray[Any]
     window_low: float
     window_high: float
     scale: float
@@ -66,8 +75,13 @@ def pick_frames(instances: Sequence[Row], n: int) -> list[tuple[Row, int]]:
     ordered = [(row, i) for row in _ordered(instances) for i in range(row["n_frames"])]
     if not ordered:
         return []
+    return [ordered[place] for place in pick_places(len(ordered), n)]
+
+
+def pick_places(n_slices: int, n: int) -> list[int]:
+    """n places among so many slices, evenly from 10 % to 90 %; the middle one for n = 1."""
     depths = [0.5] if n == 1 else [FIRST_DEPTH + (LAST_DEPTH - FIRST_DEPTH) * i / (n - 1) for i in range(n)]
-    return [ordered[int((len(ordered) - 1) * depth + 0.5)] for depth in depths]
+    return [int((n_slices - 1) * depth + 0.5) for depth in depths]
 
 
 def _ordered(instances: Sequence[Row]) -> list[Row]:
@@ -92,39 +106,75 @@ def reduction(rows_px: int, columns_px: int, size: int) -> int:
     return min(reduce, 5)
 
 
-def make_tile(
+def make_tiles(
     decode: Callable[[Source, int], NDArray[Any]],
-    source: Source,
-    size: int,
-    palette: NDArray[np.uint8] | None = None,
-) -> Tile:
-    """The tile of one frame; `decode` gives its stored values, halved so many times.
+    sources: Sequence[Source],
+    look: Look,
+    palettes: Mapping[UUID, NDArray[np.uint8]],
+) -> list[Tile]:
+    """The tiles of frames that are shown alike: the middle one says the window.
 
-    MONOCHROME1 is inverted, so that bone is bright in every tile. `palette` is uint8 [entries, 3] for PALETTE COLOR.
+    `decode` gives a frame's stored values, halved so many times; `palettes` are uint8 [entries, 3] by instance, for
+    PALETTE COLOR. MONOCHROME1 is inverted, so that bone is bright in every tile.
     """
+    middle = len(sources) // 2
+    seen: dict[tuple[UUID, int], list[NDArray[Any]]] = {}
+
+    def channels(source: Source) -> list[NDArray[Any]]:
+        key = (source.instance["instance_id"], source.frame_index)
+        if key not in seen:
+            seen[key] = _channels(decode, source, look, palettes.get(key[0]))
+        return seen[key]
+
+    low, high = _limits(channels(sources[middle]), sources[middle])
+    return [_draw(channels(source), source, look, low, high) for source in sources]
+
+
+def _draw(channels: Sequence[NDArray[Any]], source: Source, look: Look, low: float, high: float) -> Tile:
     row = source.instance
-    reduce = 0 if palette is not None else reduction(row["rows_px"], row["columns_px"], size)
-    values = decode(source, reduce)
-    grey, is_color = _grey(values, row, palette)
-    low, high = _limits(grey, source, is_color)
-    levels = (np.clip(grey.astype(np.float64), low, high) - low) * (255.0 / (high - low))
     is_inverted = row["photometric"] == "MONOCHROME1"
-    if is_inverted:
-        levels = 255.0 - levels
-    pixels, pad_top, pad_left = letterbox(levels, size)
-    scale = size / max(row["rows_px"], row["columns_px"])
+    drawn = []
+    for values in channels:
+        levels = (np.clip(values.astype(np.float64), low, high) - low) * (255.0 / (high - low))
+        drawn.append(letterbox(255.0 - levels if is_inverted else levels, look.size, look.bits))
+    pixels, pad_top, pad_left = drawn[0]
+    if look.color == "rgb":
+        pixels = np.stack([drawn[i % len(drawn)][0] for i in range(3)])  # grey three times
+    scale = look.size / max(row["rows_px"], row["columns_px"])
     return Tile(pixels, low, high, scale, pad_top, pad_left, is_inverted)
 
 
-def _grey(values: NDArray[Any], row: Row, palette: NDArray[np.uint8] | None) -> tuple[NDArray[Any], bool]:
+def _channels(
+    decode: Callable[[Source, int], NDArray[Any]],
+    source: Source,
+    look: Look,
+    palette: NDArray[np.uint8] | None,
+) -> list[NDArray[Any]]:
+    """One array of grey values in units, or of luminance; three for rgb of a colour image."""
+    row = source.instance
+    reduce = 0 if palette is not None else reduction(row["rows_px"], row["columns_px"], look.size)
+    values = decode(source, reduce)
     if palette is not None:
         values = palette[np.clip(values, 0, len(palette) - 1)]
     if values.ndim == 2:
-        return to_units(values, plane_of(row)), False
+        return [to_units(values, plane_of(row))]
     if stored_photometric(row["transfer_syntax"], row["photometric"] or "").startswith("YBR"):
-        return values[..., 0], True
+        if look.color == "luma":
+            return [values[..., 0]]
+        return _rgb_of(values, row["bits_stored"] or 8)
     red, green, blue = (values[..., i].astype(np.float64) for i in range(3))
-    return red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2], True
+    if look.color == "rgb":
+        return [red, green, blue]
+    return [red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]]
+
+
+def _rgb_of(values: NDArray[Any], bits: int) -> list[NDArray[Any]]:
+    """YBR_FULL as red, green and blue (PS3.3 C.7.6.3.1.2, solved for them)."""
+    y, cb, cr = (values[..., i].astype(np.float64) for i in range(3))
+    cb, cr = cb - 2 ** (bits - 1), cr - 2 ** (bits - 1)
+    red_part, _, blue_part = _LUMA
+    red, blue = y + 2 * (1 - red_part) * cr, y + 2 * (1 - blue_part) * cb
+    return [red, (y - red_part * red - blue_part * blue) / _LUMA[1], blue]
 
 
 def spacing_of(row: Row, scale: float) -> tuple[None, float | None, float | None]:
@@ -138,16 +188,16 @@ def plane_of(row: Row) -> Plane:
     return Plane(**{name: row[name] for name in Plane.__dataclass_fields__ if name in row})
 
 
-def _limits(grey: NDArray[Any], source: Source, is_color: bool) -> tuple[float, float]:
+def _limits(channels: Sequence[NDArray[Any]], source: Source) -> tuple[float, float]:
     row = source.instance
     window = window_for(row["modality"], source.kind, source.body_part)
     bits = row["bits_stored"] or 8
-    if is_color:
+    if (row["samples_per_pixel"] or 1) > 1 or row["photometric"] == "PALETTE COLOR":
         window = Window("screen", "full_range", 0.0, 0.0)
         bits = 8 if row["photometric"] == "PALETTE COLOR" else bits
     elif window.source == "fixed" and row["rescale_slope"] is None:
         window = Window("values", "percentile", 0.5, 99.5)  # without a rescale the values are no HU
-    return window.limits(grey, header_window(row), bits)
+    return window.limits(channels[0], header_window(row), bits)
 
 
 def header_window(row: Row) -> tuple[float, float] | None:
@@ -156,17 +206,19 @@ def header_window(row: Row) -> tuple[float, float] | None:
     return (float(centers[0]), float(widths[0])) if centers and widths else None
 
 
-def letterbox(levels: NDArray[np.float64], size: int) -> tuple[NDArray[np.uint8], int, int]:
-    """Grey levels 0..255 resampled into the middle of a black square, with the padding above and to the left."""
+def letterbox(levels: NDArray[np.float64], size: int, bits: int = 8) -> tuple[NDArray[Any], int, int]:
+    """Grey levels 0..255 resampled into the middle of a black square, with the padding above and to the left.
+
+    uint8, or uint16 in which 65535 is 255.
+    """
     rows, columns = levels.shape
     longest = max(rows, columns)
     height, width = (max(1, int(n * size / longest + 0.5)) for n in (rows, columns))
     resized = resample(resample(levels, height, axis=0), width, axis=1)
-    tile = np.zeros((size, size), dtype=np.uint8)
+    finest = 1.0 if bits == 8 else 257.0
+    tile = np.zeros((size, size), dtype=np.uint8 if bits == 8 else np.uint16)
     top, left = (size - height) // 2, (size - width) // 2
-    tile[top : top + height, left : left + width] = np.floor(np.clip(resized, 0.0, 255.0) + 0.5).astype(
-        np.uint8
-    )
+    tile[top : top + height, left : left + width] = np.floor(np.clip(resized, 0.0, 255.0) * finest + 0.5)
     return tile, top, left
 
 

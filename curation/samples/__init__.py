@@ -3,6 +3,14 @@
 from collections.abc import Mapping
 
 from curation.sample import Kind
+from curation.samples.clip import ClipKind
+from curation.samples.slab import SlabKind
 from curation.samples.tile import TileKind
+from curation.samples.volume import VolumeKind
 
-KINDS: Mapping[str, Kind] = {"tile": TileKind()}
+KINDS: Mapping[str, Kind] = {
+    "tile": TileKind(),
+    "slab": SlabKind(),
+    "volume": VolumeKind(),
+    "clip": ClipKind(),
+}
