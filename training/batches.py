@@ -20,6 +20,7 @@ from curation.lake import Lake
 from curation.pack import PACK_VERSION, PackRecipe, build_pack, open_pack
 from curation.records import ConfigurationError
 from training.ahead import Ahead, memory_budget
+from training.shown import recipe_of, unit_of, values_of
 from training.spec import Input
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Layout:
 
 
 class Tiles:
-    """The tiles of one pack, uint8 [N members, T tiles, H, W]: on the GPU where they fit, else in memory, else on disk.
+    """The rows of one pack, [N members, T rows, *recipe.shape]: on the GPU where they fit, else in memory, else on disk.
 
     `memory`: bytes that they may take in memory; None: a quarter of the machine's. Where they lie changes no value and no
     order. Nothing is read before the first `take`.
@@ -67,7 +68,8 @@ class Tiles:
     ) -> None:
         pack = open_pack(folder)
         self.folder, self.facts = folder, pack.facts
-        self.size, self.n_tiles = pack.size, pack.tiles_per_series
+        self.recipe, self.unit = pack.recipe, unit_of(pack)
+        self.n_tiles = pack.tiles_per_series
         self._rows = FixedRows(folder / "tiles.parquet", "tile")
         if len(self._rows) != n_members * self.n_tiles:
             raise ConfigurationError(
@@ -89,7 +91,10 @@ class Tiles:
         return len(self) * self.layout.member_bytes
 
     def take(self, indices: Ints) -> torch.Tensor:
-        """uint8 [B, T, H, W] of those members, a copy; on the GPU where the tiles lie there."""
+        """[B, T, *shape] of those members, a copy; on the GPU where the rows lie there. Types: see shown.values_of."""
+        return values_of(self._raw(indices), self.recipe, self.unit)
+
+    def _raw(self, indices: Ints) -> torch.Tensor:
         import torch
 
         self.settle()
@@ -141,7 +146,7 @@ class Tiles:
     def _load(self, home: torch.device) -> torch.Tensor:
         import torch
 
-        whole = torch.empty((len(self), self.n_tiles, self.size, self.size), dtype=torch.uint8, device=home)
+        whole = torch.empty((len(self), self.n_tiles, self._rows.width), dtype=torch.uint8, device=home)
         step = max(1, LOAD_BYTES // self.layout.member_bytes)
         for chunk in batches_of(np.arange(len(self)), step):
             whole[int(chunk[0]) : int(chunk[-1]) + 1] = self._fill(self._empty(len(chunk)), chunk)
@@ -153,7 +158,7 @@ class Tiles:
         is_pinned = (
             self._device is not None and self._device.type == "cuda"
         )  # copies to the GPU need not wait
-        return torch.empty((n, self.n_tiles, self.size, self.size), dtype=torch.uint8, pin_memory=is_pinned)
+        return torch.empty((n, self.n_tiles, self._rows.width), dtype=torch.uint8, pin_memory=is_pinned)
 
     def _fill(self, out: torch.Tensor, indices: Ints) -> torch.Tensor:
         rows = out.numpy().reshape(len(indices), self.n_tiles, self._rows.width)
@@ -162,21 +167,20 @@ class Tiles:
         return out
 
 
-def find_pack(lake_root: Path, cohort: Path, seen: Input, progress: Callable[[int, int], None]) -> Path:
-    """The cohort's pack of that size and number of tiles, with or without text, built where it is not there.
+def find_pack(
+    lake_root: Path, cohort: Path, wanted: Input | PackRecipe, progress: Callable[[int, int], None]
+) -> Path:
+    """The cohort's pack of that recipe, with or without text, built where it is not there.
 
     progress(done, total) counts members. Raises PackError where nothing can be read.
     """
+    recipe = recipe_of(wanted) if isinstance(wanted, Input) else wanted
     for path in sorted((cohort / "packs").glob("*/pack.json")):
         facts = json.loads(path.read_text())
-        recipe = facts["recipe"]
-        if (facts["pack_version"], recipe["size"], recipe["tiles_per_series"]) == (
-            PACK_VERSION,
-            seen.size,
-            seen.tiles,
-        ):
-            return path.parent
-    recipe = PackRecipe(size=seen.size, tiles_per_series=seen.tiles, text=False)
+        if facts["pack_version"] == PACK_VERSION:
+            there = PackRecipe(**{**facts["recipe"], "text": recipe.text, "tokenizer": recipe.tokenizer})
+            if there == recipe:
+                return path.parent
     return build_pack(Lake(lake_root), cohort.name, recipe, progress=progress)
 
 
@@ -252,9 +256,12 @@ def view_of(index: int, seed: int, epoch: int, n_views: int) -> int:
     return int(_generator(seed, _VIEW, epoch, index).integers(n_views))
 
 
-def augment(tiles: torch.Tensor, indices: Ints, seed: int, epoch: int) -> torch.Tensor:
-    """Light augmentation of [B, T, H, W] in 0..255, float32: shift to 4 %, scale to 6 %, rotation to 4 degrees, gain,
-    offset and noise. The same for all tiles of a series but for the noise. Never a flip: sides have a meaning.
+def augment(
+    tiles: torch.Tensor, indices: Ints, seed: int, epoch: int, limits: tuple[float, float] = (0.0, 255.0)
+) -> torch.Tensor:
+    """Light augmentation of [B, T, ..., H, W], float32: shift to 4 %, scale to 6 %, rotation to 4 degrees, gain, offset
+    and noise. The same for all tiles of a series, channels and slices, but for the noise. Never a flip: sides have a
+    meaning. `limits` are the values of black and white, beyond which nothing is kept.
     """
     import torch
     from torch.nn import functional
@@ -267,11 +274,15 @@ def augment(tiles: torch.Tensor, indices: Ints, seed: int, epoch: int) -> torch.
     cos, sin = scale * angle.cos(), scale * angle.sin()
     shift = 0.08 * knobs[:, :2]  # of a grid from -1 to 1: 0.08 are 4 % of the width
     theta = torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], dim=1).view(-1, 2, 3)
-    images = tiles.to(torch.float32)
+    low, high = limits
+    images = tiles.to(torch.float32).flatten(1, -3)  # [B, C, H, W]
+    if limits != (0.0, 255.0):
+        images = (images - low) * (255 / (high - low))
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
     gain, offset = (1 + 0.15 * knobs[:, 4]).view(-1, 1, 1, 1), (20 * knobs[:, 5]).view(-1, 1, 1, 1)
-    return (moved * gain + offset + 3 * noise).clamp(0, 255)
+    levels = (moved * gain + offset + 3 * noise.flatten(1, -3)).clamp(0, 255).view(tiles.shape)
+    return levels if limits == (0.0, 255.0) else levels * ((high - low) / 255) + low
 
 
 def loss_weights(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CACHE_VERSION = 1
 _BATCH = 16
+_BATCH_OF_VOLUMES = 2
 
 Progress = Callable[[int, int], None]
 
@@ -115,7 +116,8 @@ def _fill(
 
     n, n_views, cut = len(tiles), facts["views"], facts["cut"]
     features: list[NDArray[np.float32]] = []
-    coming = list(batches.batches_of(np.arange(n), _BATCH))
+    size = _BATCH if tiles.recipe.kind != "volume" else _BATCH_OF_VOLUMES
+    coming = list(batches.batches_of(np.arange(n), size))
     backbone.model.to(device)
     with (folder / "hidden.npy").open(
         "wb"
@@ -126,7 +128,8 @@ def _fill(
                 with torch.inference_mode(), autocast(device, precision):
                     shown: torch.Tensor = tiles.take(indices)
                     if view:
-                        shown = batches.augment(shown, indices, facts["seed"] or 0, view)
+                        seed, limits = facts["seed"] or 0, backbone.preprocess.limits
+                        shown = batches.augment(shown, indices, seed, view, limits)
                     images = backbone.preprocess(
                         shown.flatten(0, 1).to(device)
                     )  # [B, T, H, W] -> [B*T, 3, S, S]

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from curation.cohort_folder import find_cohort
 from curation.lake import Lake
-from curation.pack import open_pack
+from curation.pack import PackRecipe, open_pack
 from curation.records import ConfigurationError
 from curation.settings import load_settings
 from training import batches
@@ -32,7 +32,7 @@ class Example(TypedDict):
     """One member of a cohort; torch's default_collate makes batches of them."""
 
     pixels: torch.Tensor
-    """uint8 [T, H, W], MONOCHROME2: bright is dense; padded to a square."""
+    """[T, *shape] as training.shown.values_of says; uint8 [T, H, W] of tiles, bright is dense, padded to a square."""
     labels: torch.Tensor
     """float32 [L], in the order of the names asked for: 1, 0, -1 uncertain, NaN unknown."""
     site: str
@@ -176,12 +176,14 @@ def open_dataset(
     split: str = "train",
     size: int = 224,
     tiles: int = 1,
+    recipe: PackRecipe | None = None,
     memory_mb: int | None = None,
     progress: Callable[[int, int], Any] | None = None,
 ) -> CohortDataset:
     """A split of a cohort by name or id; its pack is shared with the tuner and built where it is not there.
 
-    size is the height and width of a tile in px, tiles how many of a series (slices evenly apart). A pack of more than
+    size is the height and width of a tile in px, tiles how many of a series (slices evenly apart); a recipe says
+    instead what else is to be shown: slabs, volumes, clips, colour. A pack of more than
     memory_mb MiB (None: a quarter of the machine's) is read from disk. progress(done, total) counts members while it is built.
     Raises ConfigurationError where the cohort, a label or the split is not there, PackError where nothing of the cohort can be
     read; members that cannot are left out.
@@ -190,8 +192,8 @@ def open_dataset(
         raise ConfigurationError(f"There is no split '{split}'; there are: {', '.join(SPLITS)}, all.")
     lake = load_settings(Path(home)).places.lake
     examples = read_examples(find_cohort(Lake(lake), cohort), labels)
-    seen = Input(size=size, tiles=tiles)
-    pack = batches.find_pack(lake, examples.folder, seen, progress or (lambda done, total: None))
+    wanted = recipe or Input(size=size, tiles=tiles)
+    pack = batches.find_pack(lake, examples.folder, wanted, progress or (lambda done, total: None))
     examples = examples.without(open_pack(pack).left_out["member_index"].to_pylist())
     everybody = np.arange(len(examples))
     indices = everybody if split == "all" else np.flatnonzero(examples.split == split)

@@ -13,14 +13,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.pack_recipe import PackRecipe
 from curation.records import ConfigurationError
 from training.probe import Head
 from training.runs import RunFolder
+from training.shown import recipe_of, values_of_arrays
 from training.spec import TuneSpec, parse_spec
 from training.task import Task, find_task
 
@@ -43,13 +45,19 @@ class Tuned:
     head: Head
     task: Task
 
-    def predict(self, tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Answers [N, C] (probabilities, but for measurements) for uint8 tiles [N, T, H, W]."""
+    @property
+    def recipe(self) -> PackRecipe:
+        """What rows it takes."""
+        return recipe_of(self.spec.model.input, self.backbone.preprocess)
+
+    def predict(self, tiles: NDArray[Any]) -> NDArray[np.float64]:
+        """Answers [N, C] (probabilities, but for measurements) for rows [N, T, *recipe.shape], such as uint8 tiles."""
         import torch
 
         from training.cache import pool
 
-        shown = torch.from_numpy(np.ascontiguousarray(tiles))
+        seen = self.backbone.preprocess
+        shown = values_of_arrays(tiles, self.recipe, getattr(seen, "unit", "level"))
         with torch.inference_mode():
             cls, tokens = self.backbone.embed(self.backbone.preprocess(shown.flatten(0, 1)))
             logits = self.head.logits(pool(cls, tokens, tiles.shape[1]).numpy())

@@ -115,7 +115,7 @@ class Learner(nn.Module):
         else:
             shown = self.tiles.take(indices)
             if epoch is not None and self.spec.data.augment == "light":
-                shown = batches.augment(shown, indices, self.spec.seed, epoch)
+                shown = batches.augment(shown, indices, self.spec.seed, epoch, self.preprocess.limits)
             images = self.preprocess(shown.flatten(0, 1).to(self.device))  # [B, T, H, W] -> [B*T, 3, S, S]
             cls, tokens = self.backbone.embed(images)
         with torch.autocast(self.device.type, enabled=False):  # logits in full precision

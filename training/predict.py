@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from curation.cohort_folder import find_cohort
 from curation.lake import Lake
-from curation.pack import PackRecipe, read_tiles
+from curation.pack import read_tiles
 from curation.records import ConfigurationError
 from curation.scratch import Scratch, scratch_lake
 from curation.settings import Settings
@@ -147,12 +147,10 @@ def _judge(
         if bytes(digest) in scratch.files
     }
     sums = {(instance, index): bytes(digest) for instance, index, digest in hashes}
-    seen = tuned.spec.model.input
-    recipe = PackRecipe(size=seen.size, tiles_per_series=seen.tiles, text=False)
     judged: list[Judged] = []
     for start in range(0, len(members), BATCH):
         part = members[start : start + BATCH]
-        arrays, shown, unreadable = read_tiles(scratch.lake, snapshot, part, recipe)
+        arrays, shown, unreadable = read_tiles(scratch.lake, snapshot, part, tuned.recipe)
         refused.update(unreadable.values())
         ids = sorted(arrays)
         if ids:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from curation.pack_recipe import PackRecipe
 from curation.records import ConfigurationError
 from training.recipe import find_recipe
 from training.tasks import KINDS
@@ -30,8 +31,48 @@ class _Part(BaseModel):
 class Input(_Part):
     """What the backbone sees of one series."""
 
-    size: int = Field(default=224, ge=14, le=1024, description="Height and width of a tile, px.")
-    tiles: int = Field(default=1, ge=1, le=64, description="Tiles a series; their features are averaged.")
+    kind: Literal["tile", "slab", "volume", "clip"] = Field(
+        default="tile",
+        description="tile: slices; slab: slices with their neighbours as channels; volume: the whole stack, for 3-D "
+        "encoders; clip: frames of a cine, evenly in time.",
+    )
+    size: int = Field(default=224, ge=16, le=1024, description="Height and width of a tile, px.")
+    tiles: int = Field(
+        default=1, ge=1, le=64, description="Tiles, slabs or frames a series; their features are averaged."
+    )
+    color: Literal["luma", "rgb"] = Field(default="luma", description="rgb keeps colour (tile, clip).")
+    bits: Literal[8, 16] = Field(default=8, description="16 keeps the depth of a detector, such as MG.")
+    gap: int = Field(default=1, ge=1, le=64, description="slab: its channels are so many slices apart.")
+    depth: int | None = Field(
+        default=None, ge=2, le=1024, description="volume: slices; nothing: as many as the backbone takes."
+    )
+    spacing_mm: tuple[float, float, float] | None = Field(
+        default=None,
+        description="volume: mm between slices, rows and columns, centred and cut off or padded; nothing: the whole stack "
+        "stretched to the shape.",
+    )
+
+    def recipe(self, default_depth: int) -> PackRecipe:
+        """The recipe of such a pack, without text. Raises ConfigurationError where the values contradict each other."""
+        return PackRecipe(
+            size=self.size,
+            tiles_per_series=self.tiles,
+            text=False,
+            kind=self.kind,
+            color=self.color,
+            bits=self.bits,
+            gap=self.gap,
+            depth=(self.depth or default_depth) if self.kind == "volume" else (self.depth or 1),
+            spacing_mm=self.spacing_mm,
+        )
+
+    @model_validator(mode="after")
+    def _is_a_recipe(self) -> Input:
+        try:
+            self.recipe(default_depth=2)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+        return self
 
 
 class Model(_Part):

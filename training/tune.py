@@ -20,7 +20,7 @@ from curation.cohort_folder import find_cohort
 from curation.lake import Lake
 from curation.pack import Pack, open_pack
 from curation.records import ConfigurationError, LabelIssue, Prediction, to_table
-from training import batches, cache, checkpoint, precheck, probe
+from training import batches, cache, checkpoint, precheck, probe, shown
 from training.attempt import alone, recorded
 from training.audit import Scores, Watched
 from training.evaluate import evaluate
@@ -216,7 +216,6 @@ def _gpu_peak(job: Job) -> int | None:
 
 def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backbone, Pack]:
     from training.backbone import load_backbone
-    from training.backbones.preprocess import VolumePreprocess
     from training.export import write_environment
 
     write_environment(job.run, job.device, job.precision)
@@ -224,11 +223,7 @@ def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backb
     seen = job.spec.model
     backbone = load_backbone(seen.id, seen.input.size, seen.revision, backbone_cache)
     moving = job.spec.method.blocks
-    if isinstance(backbone.preprocess, VolumePreprocess):
-        raise ConfigurationError(
-            f"{seen.id} takes volumes; runs show tiles in this release. Use it by training.backbone.load_backbone, or give "
-            "another backbone as model.id."
-        )
+    shown.refuse_misfit(seen.input, backbone.preprocess, seen.id)
     n_blocks = len(backbone.flow.blocks)  # one pass: a model that cannot run is told of before tiles are made
     if job.spec.method.kind in ("cut", "last_n") and moving >= len(backbone.blocks()):
         raise ConfigurationError(f"method.blocks is {moving}, the backbone has {n_blocks}: leave one frozen.")
@@ -238,10 +233,12 @@ def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backb
     pack = batches.find_pack(
         lake_root,
         job.examples.folder,
-        seen.input,
+        shown.recipe_of(seen.input, backbone.preprocess),
         lambda n, of: job.beat("making tiles", 0.03 + 0.12 * n / max(of, 1)),
     )
-    return backbone, open_pack(pack)
+    found = open_pack(pack)
+    shown.refuse_unit(found, backbone.preprocess, seen.id)
+    return backbone, found
 
 
 def _tiles(job: Job, pack: Pack) -> batches.Tiles:

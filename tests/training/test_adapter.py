@@ -111,7 +111,7 @@ def test_a_folder_cannot_name_code_that_is_not_installed(tmp_path: Path) -> None
         load_backbone(str(saved(tmp_path, rwid_adapter="os.system")), 32)
 
 
-def test_tiles_are_not_shown_to_a_volume_encoder(tmp_path: Path) -> None:
+def test_a_volume_encoder_is_not_shown_tiles_nor_a_flat_one_volumes(tmp_path: Path) -> None:
     folder = saved(tmp_path / "model")
     with pytest.raises(ConfigurationError, match="takes volumes"):
         load_backbone(str(folder), 32).preprocess(torch.zeros(2, 32, 32))
@@ -120,6 +120,13 @@ def test_tiles_are_not_shown_to_a_volume_encoder(tmp_path: Path) -> None:
         tune(
             tmp_path,
             parse_spec(tree("probe", model={"id": str(folder), "input": {"size": SIZE}})),
+            report=lambda facts: None,
+        )
+    seen = {"kind": "volume", "size": SIZE, "depth": 4}
+    with pytest.raises(ConfigurationError, match="takes images, not volumes"):
+        tune(
+            tmp_path,
+            parse_spec(tree("probe", model={"id": "builtin:tiny-vit", "input": seen})),
             report=lambda facts: None,
         )
 

@@ -23,11 +23,13 @@ class Preprocess:
     std: tuple[float, ...]
 
     def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
-        """uint8 or float tiles in 0..255 [N, H, W] -> normalised [N, 3, size, size], float32."""
+        """uint8 or float tiles in 0..255 [N, H, W], or with channels [N, 3, H, W] -> normalised
+        [N, 3, size, size], float32.
+        """
         import torch
         from torch.nn import functional
 
-        images = tiles.to(torch.float32).unsqueeze(1) / 255.0
+        images = (tiles if tiles.ndim == 4 else tiles.unsqueeze(1)).to(torch.float32) / 255.0
         if images.shape[-1] != self.size:
             images = functional.interpolate(
                 images, size=(self.size, self.size), mode="bilinear", antialias=True
@@ -37,6 +39,11 @@ class Preprocess:
         return (images - mean) / std  # [N, 1, H, W] -> [N, 3, H, W]
 
     @property
+    def limits(self) -> tuple[float, float]:
+        """Black and white."""
+        return (0.0, 255.0)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Of one image as the model takes it, [3, size, size]."""
         return (len(self.mean), self.size, self.size)
@@ -44,12 +51,13 @@ class Preprocess:
 
 @dataclass(frozen=True, slots=True)
 class VolumePreprocess:
-    """Of CT volumes; part of every cache's key."""
+    """Of volumes; part of every cache's key. `unit` is what low_hu and high_hu are in: HU, SUV or share (0..1)."""
 
     size: int
     depth: int
     low_hu: float
     high_hu: float
+    unit: str = "HU"
 
     def __call__(self, volumes: torch.Tensor) -> torch.Tensor:
         """Float HU [N, 1, D, H, W] -> 0..1 between low_hu and high_hu, [N, 1, depth, size, size], means over area."""
@@ -66,6 +74,11 @@ class VolumePreprocess:
         if tuple(images.shape[2:]) != wanted:
             images = functional.interpolate(images, size=wanted, mode="area")
         return ((images - self.low_hu) / (self.high_hu - self.low_hu)).clamp(0, 1)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What becomes 0 and 1."""
+        return (self.low_hu, self.high_hu)
 
     @property
     def shape(self) -> tuple[int, ...]:
