@@ -14,13 +14,14 @@ from typing import Any
 from curation import records
 from curation.cohort_folder import find_cohort, folder_aside, read_facts, write_json
 from curation.croissant import croissant
+from curation.export_dicom import Progress, export_dicom
 from curation.hf_folder import write_hf
 from curation.lake import Connection, Lake
 from curation.pack import PackRecipe, build_pack, open_pack
 from curation.records import ConfigurationError
 from curation.view import quote_text
 
-FORMATS = ("parquet", "croissant", "hf")
+FORMATS = ("parquet", "croissant", "hf", "dicom")
 """parquet and croissant are one folder: croissant.json describes the Parquet files."""
 
 _TABLES: Mapping[str, str] = {
@@ -51,11 +52,14 @@ def export_cohort(
     *,
     frames: bool = False,
     tiles: PackRecipe | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Members with their studies, series, reports and findings as Parquet, and a README, in a new folder `dst`.
 
     frames: also `instances` and `frames`, so that pixels go along. Format hf: images, labels and splits as Hugging Face's
-    load_dataset reads them, `tiles` says of which size and how many a series (a pack that is built where needed). Raises ConfigurationError for a format that is not there,
+    load_dataset reads them, `tiles` says of which size and how many a series (a pack that is built where needed). dicom: the
+    objects of the members' series as files (export_dicom). progress(done, total) counts members (hf) or series (dicom).
+    Raises ConfigurationError for a format that is not there,
     or where `dst` holds something.
     """
     if format not in FORMATS:
@@ -66,9 +70,11 @@ def export_cohort(
         raise ConfigurationError(f"{dst.name} is not empty. Name a new folder.")
     if dst.exists():
         dst.rmdir()
+    if format == "dicom":
+        return export_dicom(lake, folder, dst, progress)
     facts = read_facts(folder)
     if format == "hf":
-        pack = open_pack(build_pack(lake, folder.name, tiles or PackRecipe(text=False)))
+        pack = open_pack(build_pack(lake, folder.name, tiles or PackRecipe(text=False), progress=progress))
         with folder_aside(dst) as aside:
             shutil.copyfile(folder / "card.md", aside / "card.md")
             write_hf(pack, facts, aside)

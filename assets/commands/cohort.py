@@ -145,16 +145,17 @@ def export(
     context: typer.Context,
     cohort: Annotated[str, typer.Argument(help="Id, or a name for its newest.")],
     folder: Annotated[Path, typer.Argument(help="New folder to write.")],
-    format: Annotated[str, typer.Option(help="parquet, croissant or hf.")] = "parquet",  # noqa: A002 - the contract's word
+    format: Annotated[str, typer.Option(help="parquet, croissant, hf or dicom.")] = "parquet",  # noqa: A002 - the contract's word
     frames: Annotated[
-        bool, typer.Option("--frames", help="With the pixels, as the lake keeps them.")
+        bool, typer.Option("--frames", help="parquet: with the pixels, as the lake keeps them.")
     ] = False,
     size: Annotated[int, typer.Option(help="hf: height and width of an image, px.")] = 224,
     tiles: Annotated[int, typer.Option(help="hf: images a series.")] = 1,
 ) -> None:
-    """Write a cohort to a folder that stands alone: its rows as Parquet with croissant.json, or images for Hugging Face.
+    """Write a cohort to a folder that stands alone: its rows as Parquet with croissant.json, or images for Hugging Face,
+    or its objects as DICOM files.
 
-    Example: rwid cohort export demo ./demo-cohort --format parquet
+    Example: rwid cohort export demo ./demo-cohort --format dicom
     """
     from curation.cohort import export_cohort
     from curation.lake import Lake
@@ -163,6 +164,15 @@ def export(
     session: Session = context.obj
     shown = PackRecipe(size=size, tiles_per_series=tiles, text=False)
     lake = Lake(session.settings().places.lake)
-    place = export_cohort(lake, cohort, folder, format, frames=frames, tiles=shown)
+    with session.bar() as bar:
+        place = export_cohort(
+            lake,
+            cohort,
+            folder,
+            format,
+            frames=frames,
+            tiles=shown,
+            progress=lambda done, total: bar.items("export", done, total),
+        )
     files = sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
     session.done({"folder": str(place), "files": files}, f"{place}: {', '.join(files)}")

@@ -35,12 +35,17 @@ _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
 def file_meta(clean: Clean, transfer_syntax: str) -> bytes:
-    """Preamble, prefix and file meta information, all rwid's own (PS3.10 7.1)."""
+    """Preamble, prefix and file meta information of a clean object, all rwid's own."""
+    return meta_of(clean.sop_class, clean.sop_instance, transfer_syntax)
+
+
+def meta_of(sop_class: str, sop_instance: str, transfer_syntax: str) -> bytes:
+    """Preamble, prefix and file meta information (PS3.10 7.1)."""
     body = b"".join(
         (
             element(0x00020001, b"OB", b"\x00\x01"),
-            element(0x00020002, b"UI", clean.sop_class.encode()),
-            element(0x00020003, b"UI", clean.sop_instance.encode()),
+            element(0x00020002, b"UI", sop_class.encode()),
+            element(0x00020003, b"UI", sop_instance.encode()),
             element(0x00020010, b"UI", transfer_syntax.encode()),
             element(0x00020012, b"UI", IMPLEMENTATION_UID.encode()),
             element(0x00020013, b"SH", b"RWID"),
