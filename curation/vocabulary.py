@@ -68,8 +68,14 @@ def hash_of(tokenizer_json: str) -> str:
 def tokenize(
     tokenizer_json: str, texts: Sequence[str], sections: Sequence[Sequence[dict[str, Any]]]
 ) -> list[TokenizedText]:
-    """Token ids of texts, without added special tokens; sections (name, start, end in characters) in tokens."""
-    encodings = _load(tokenizer_json, "tokenizer.json").encode_batch(list(texts), add_special_tokens=False)
+    """Token ids of whole texts, without added special tokens; sections (name, start, end in characters) in tokens.
+
+    What a tokenizer.json says of cutting and filling up is for batches of a model, and not heeded here.
+    """
+    tokenizer = _load(tokenizer_json, "tokenizer.json")
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
     return [
         TokenizedText(list(e.ids), [_in_tokens(section, e.offsets) for section in listed])
         for e, listed in zip(encodings, sections, strict=True)

@@ -295,6 +295,31 @@ def test_report_tokens_give_back_the_text_and_its_sections(tmp_path: Path) -> No
         assert len(text) // 2 <= len(covered) < len(text)
 
 
+def test_every_section_holds_its_words_and_no_token_of_another_one() -> None:
+    from tokenizers import Tokenizer
+
+    from curation.vocabulary import tokenize, train_tokenizer
+
+    parts = {
+        "findings": "Findings: größer Rundherd à gauche.\n",
+        "impression": "Impression: 結節 8 mm.\n",
+        "advice": "CT.",
+    }
+    text, sections, at = "".join(parts.values()), [], 0
+    for name, words in parts.items():
+        sections.append({"name": name, "start": at, "end": at + len(words)})
+        at += len(words)
+    given = Tokenizer.from_str(train_tokenizer([text] * 3))
+    given.enable_truncation(4)
+    given.enable_padding(length=64)
+    long, short = tokenize(given.to_str(), [text, "CT."], [sections, []])
+    assert given.decode(long.ids) == text and given.decode(short.ids) == "CT."
+    shown = [given.decode(long.ids[s["start"] : s["end"]]) for s in long.sections]
+    assert shown == list(parts.values())
+    edges = [(s["start"], s["end"]) for s in long.sections]
+    assert [e for pair in edges for e in pair] == sorted(e for pair in edges for e in pair)
+
+
 def test_the_tokenizer_learns_from_the_training_split_alone(tmp_path: Path) -> None:
     learned = ct("a", report="pneumothorax pneumothorax pneumothorax")
     unseen = ct("b", report="cardiomegaly cardiomegaly cardiomegaly", split="test")
