@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -309,3 +310,10 @@ def test_kinds_give_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path
 def test_a_recipe_that_means_nothing_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         PackRecipe(**wrong)
+
+
+def test_the_page_on_tokens_names_every_reason_to_be_left_out() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tokens.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \| (.+) \|$", page.split("## Who is left out")[1], re.M) == list(
+        LEFT_OUT.items()
+    )
