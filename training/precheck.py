@@ -40,6 +40,7 @@ _GPU_GFLOPS = 100_000.0
 _SHAPES: Mapping[str, tuple[int, int, int]] = {
     "builtin:vits14": (384, 12, 14),
     "builtin:tiny-vit": (32, 2, 7),
+    "builtin:i3resnet152-astra": (2048, 50, 32),  # of the order of its volumes
 }
 """Backbone -> width, blocks, patch px."""
 
