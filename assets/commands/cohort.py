@@ -174,5 +174,8 @@ def export(
             tiles=shown,
             progress=lambda done, total: bar.items("export", done, total),
         )
-    files = sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
-    session.done({"folder": str(place), "files": files}, f"{place}: {', '.join(files)}")
+    objects = sum(1 for _ in place.rglob("*.dcm"))
+    paths = [path for path in place.rglob("*") if path.is_file() and path.suffix != ".dcm"]
+    files = sorted(str(path.relative_to(place)) for path in paths)
+    told = f"{place}: {', '.join(files)}" + (f", {objects:,} DICOM files" if objects else "")
+    session.done({"folder": str(place), "files": files, "dicom_files": objects}, told)
