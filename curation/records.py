@@ -545,7 +545,7 @@ class Metric:
     site: str = column("A site, or 'all'.")
     subgroup: str = column("'all', or column=value.")
     label: str = column("The label, or 'macro'.")
-    name: str = column("auroc, auprc, brier, ece, c_index and so on.")
+    name: str = column("auroc, auprc, brier, ece, c_index, c_index_over_clinical and so on.")
     value: float | None = column("The estimate; NULL where it cannot be computed or a cell is too small.")
     low: float | None = column("Lower end of the 95 % patient-cluster bootstrap interval.")
     high: float | None = column("Upper end.")

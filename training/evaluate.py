@@ -116,7 +116,9 @@ def evaluate(
         found.take("matrix", generalisation.matrix(examples, asked, truth, features, spec))
     found.items += generalisation.never_seen(found.metrics, task.headline)
     found.items.append(generalisation.temporal())
-    found.take("kaplan_meier", time_to_event.lines(examples, scores, spec))
+    lines, curves, concordances = time_to_event.lines(examples, scores, spec, run_id)
+    found.take("kaplan_meier", (lines, curves))
+    found.metrics += concordances
     found.reliability = _reliability(asked, truth, scores)
     found.items += audit(examples, asked, truth, scores, features, spec.seed)
     if spec.task.kind in YES_OR_NO:

@@ -1,7 +1,8 @@
 """Lines of the evaluation of a survival task: who comes first, how far off the curves are, and what the image adds.
 
-What belongs here: section `survival`, both arms on the same studies with patient-cluster intervals. What does not: the
-arithmetic (survival), the questions by a horizon, which are judged as any other label (evaluate).
+What belongs here: section `survival`, and its concordances as metrics, both arms on the same studies with patient-cluster
+intervals. What does not: the arithmetic (survival), the questions by a horizon, which are judged as any other label
+(evaluate).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.records import Metric
 from training import metrics, probe, survival
 from training.audit import ARMS, Item, Scores
 from training.examples import Examples
@@ -26,6 +28,8 @@ Bools = NDArray[np.bool_]
 JUDGED = ("test", "holdout")
 EVENTS_A_VARIABLE = 10
 """Peduzzi et al. 1995: with fewer events a variable a model of them says little."""
+CONCORDANCE, OVER_CLINICAL = "c_index", "c_index_over_clinical"
+"""Metrics: Harrell's concordance of both arms; of clinical variables alone (`untuned`) and with the tuned risk (`tuned`)."""
 _STRENGTH = 1.0
 _CHUNK = 200
 """Replicates at once."""
@@ -52,11 +56,16 @@ class _Cell:
     """[1 + B, n] weights."""
 
 
-def lines(examples: Examples, scores: Scores, spec: TuneSpec) -> tuple[list[Item], list[dict[str, Any]]]:
-    """Section `survival`, and Kaplan-Meier curves by thirds of risk for the page; nothing for other tasks."""
-    items, curves = list[Item](), list[dict[str, Any]]()
+def lines(
+    examples: Examples, scores: Scores, spec: TuneSpec, run_id: str
+) -> tuple[list[Item], list[dict[str, Any]], list[Metric]]:
+    """Section `survival`, Kaplan-Meier curves by thirds of risk for the page, and concordances as metrics under the event's name.
+
+    Nothing for other tasks.
+    """
+    items, curves, rows = list[Item](), list[dict[str, Any]](), list[Metric]()
     if spec.task.kind != "survival":
-        return items, curves
+        return items, curves, rows
     ends = horizons_of(examples.labels, spec.task.horizons)
     for split in JUDGED:
         cell = _cell(examples, scores, split, spec)
@@ -66,15 +75,25 @@ def lines(examples: Examples, scores: Scores, spec: TuneSpec) -> tuple[list[Item
             text = f"{int(cell.event.sum())} events seen"
             items.append(Item("survival", split, "not_applicable", None, text))
             continue
-        items += _concordance(cell, scores)
+        found: dict[str, dict[str, Floats]] = {}
+        items += _concordance(cell, scores, found)
         items += _at_horizons(cell, scores, ends)
         items += _curves(cell, scores, ends)
         third = _third(cell, scores)
         items += _thirds(cell, third, ends)
         items.append(_differ(cell, third))
-        items.append(_beside_clinical(cell, examples, scores, spec))
+        items.append(_beside_clinical(cell, examples, scores, spec, found))
         curves += _kaplan_meier(cell, third)
-    return items, curves
+        rows += _metrics(cell, run_id, spec.task.labels[1], found)
+    return items, curves, rows
+
+
+def _metrics(cell: _Cell, run_id: str, event: str, found: dict[str, dict[str, Floats]]) -> Iterator[Metric]:
+    """Both arms and the gain of each metric in `found`: name -> arm -> [1 + B]."""
+    for name, by_arm in found.items():
+        for arm, values in {**by_arm, "gain": by_arm["tuned"] - by_arm["untuned"]}.items():
+            e, n = metrics.estimate(values), int(cell.event.sum())
+            yield Metric(run_id, arm, cell.split, "all", "all", event, name, e.value, e.low, e.high, len(cell.days), n)  # fmt: skip
 
 
 def _cell(examples: Examples, scores: Scores, split: str, spec: TuneSpec) -> _Cell | None:
@@ -98,7 +117,8 @@ def _replicated(cell: _Cell, metric: Callable[[Floats], Floats]) -> Floats:
     return np.concatenate([metric(cell.draws[n : n + _CHUNK]) for n in range(0, len(cell.draws), _CHUNK)])
 
 
-def _concordance(cell: _Cell, scores: Scores) -> Iterator[Item]:
+def _concordance(cell: _Cell, scores: Scores, found: dict[str, dict[str, Floats]]) -> Iterator[Item]:
+    """Harrell's and Uno's; the former is kept in `found` for the metrics."""
     last = float(cell.days[cell.event].max())
     kinds: dict[str, Callable[[Floats, Floats], Floats]] = {
         "Harrell": lambda risk, w: survival.harrell(cell.days, cell.event, risk, w),
@@ -109,6 +129,8 @@ def _concordance(cell: _Cell, scores: Scores) -> Iterator[Item]:
         for arm in ARMS:
             risk = _risk(scores, cell.rows, arm)
             by_arm[arm] = _replicated(cell, lambda w, m=metric, r=risk: m(r, w))  # type: ignore[misc]
+        if name == "Harrell":
+            found[CONCORDANCE] = by_arm
         yield _gain(
             f"{cell.split}: concordance ({name})",
             by_arm,
@@ -223,7 +245,9 @@ def _thirds(cell: _Cell, third: Ints, ends: Floats) -> Iterator[Item]:
         yield Item("survival", where, "computed", found.value, text)
 
 
-def _beside_clinical(cell: _Cell, examples: Examples, scores: Scores, spec: TuneSpec) -> Item:
+def _beside_clinical(
+    cell: _Cell, examples: Examples, scores: Scores, spec: TuneSpec, found: dict[str, dict[str, Floats]]
+) -> Item:
     """Concordance of clinical variables alone, and of the same with the tuned risk; both fitted on the tune split."""
     where = f"{cell.split}: what the image adds to {', '.join(examples.covariates) or 'clinical variables'}"
     if not examples.covariates:
@@ -251,6 +275,7 @@ def _beside_clinical(cell: _Cell, examples: Examples, scores: Scores, spec: Tune
         free = (1 / (1 + np.exp(head.logits(features(cell.rows))))).cumprod(1)
         risk = 1 - free.mean(1)
         by_arm[name] = _replicated(cell, lambda w, r=risk: survival.harrell(cell.days, cell.event, r, w))  # type: ignore[misc]
+    found[OVER_CLINICAL] = by_arm
     return _gain(
         where, by_arm, "Harrell's concordance without and with the image, missing values at the median"
     )

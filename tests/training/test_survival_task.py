@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -78,6 +79,16 @@ def test_a_planted_outcome_is_found_and_reported_with_what_the_image_adds(
     assert items["holdout: concordance (Harrell)"]["status"] == "computed"
     tuned = float(items["holdout: concordance (Uno)"]["text"].split(" -> ")[1].split(",")[0])
     assert tuned > 0.6
+    rows = {
+        (r["name"], r["arm"]): r
+        for r in pq.read_table(run / "metrics.parquet").to_pylist()
+        if (r["split"], r["label"]) == ("holdout", "died")
+    }
+    assert rows["c_index_over_clinical", "gain"]["value"] == pytest.approx(image["value"])
+    assert rows["c_index_over_clinical", "gain"]["low"] > 0
+    assert rows["c_index", "tuned"]["value"] == pytest.approx(
+        items["holdout: concordance (Harrell)"]["value"] + rows["c_index", "untuned"]["value"]
+    )
     low, high = (
         items[f"holdout: free of the event at day 365, {t} third of risk"]["value"]
         for t in ("lowest", "highest")
