@@ -74,6 +74,12 @@ page = st.navigation(
                 icon=":material/model_training:",
                 help="Tuning runs, live and finished.",
             ),
+            st.Page(
+                "views/evidence.py",
+                title="Evidence",
+                icon=":material/verified:",
+                help="Comorbidity, sites never seen, outcomes.",
+            ),
         ],
         "Trust": [
             st.Page(

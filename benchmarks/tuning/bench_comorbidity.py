@@ -1,6 +1,6 @@
 """Nodules on simulated lung CT where emphysema or fibrosis look alike: untuned, tuned at one site, tuned at varied ones.
 
-    python benchmarks/tuning/bench_comorbidity.py [--home DIR] [--seeds 1,2,3,4,5] [--method.KEY VALUE ...]
+    python benchmarks/tuning/bench_comorbidity.py [--home DIR] [--seeds 1,2,3,4,5] [--method JSON] [--dry]
 
 Five simulated hospitals (simulated.py): `one` sees hardly any comorbidity, three others see much of it by other scanners,
 `unseen` lends no patient to any training. Each seed draws new people. Two cohorts with equally many training patients:
@@ -38,7 +38,7 @@ from training.tune import tune
 
 RESULTS = Path(__file__).parents[1] / "results"
 SIZE = 112
-N_TRAIN, N_TUNE, N_TEST, N_UNSEEN = 800, 200, 400, 800
+N_TRAIN, N_TUNE, N_TEST, N_UNSEEN = 800, 200, 400, 600
 """Patients: of each of the two training cohorts, its tune split, held-out patients of the four sites, the unseen site."""
 NODULE_MM = (9.0, 18.0)
 
@@ -79,7 +79,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-METHOD = {"kind": "cut", "blocks": 3, "lr": 1e-4, "batch_size": 16}
+METHOD = {"kind": "cut", "blocks": 2, "lr": 5e-5, "head_lr": 2e-4, "batch_size": 16}
 
 
 def people(seed: int, site: str, first: int, n: int, split: str) -> list[Study]:
@@ -166,7 +166,7 @@ def spec(cohort: str, seed: int, method: Mapping[str, Any]) -> Any:
                 "covariates": ["emphysema", "fibrosis", "either"],
             },
             "method": dict(method),
-            "budget": {"max_minutes": 60, "max_epochs": 12, "patience": 3},
+            "budget": {"max_minutes": 60, "max_epochs": 10, "patience": 3},
             "compute": {"device": "cpu", "threads": 1},
             "report": {"subgroups": ["site"], "bootstrap": 200},
             "seed": seed,

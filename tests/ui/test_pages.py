@@ -11,10 +11,11 @@ import ui
 from tests.ui import tiny
 from tests.ui.conftest import Draw
 from ui.catalog import Catalog
+from ui.catalog import evidence as catalog_evidence
 from ui.components import deidentified
 
 VIEWS = Path(ui.__file__).with_name("views")
-LISTS = ("overview", "studies", "cohorts", "runs", "lineage", "sql")
+LISTS = ("overview", "studies", "cohorts", "runs", "evidence", "lineage", "sql")
 STUDY = str(tiny.uid("st-elsewhere", 0, "study"))
 
 
@@ -226,6 +227,31 @@ def test_runs_are_compared_on_the_same_studies_with_what_they_cost(draw: Draw) -
     pairs = next(f.value for f in page.dataframe if "Pair" in f.value)
     assert set(pairs["Site"]) == {"all", *tiny.SITES}
     assert pairs["Difference"].iloc[0].startswith("0.000")
+
+
+def test_the_page_of_evidence_answers_what_runs_answer(draw: Draw) -> None:
+    page = draw("evidence")
+    told = texts(page)
+    assert "fibrosis: tuning narrows the gap by +0.140, 95 % interval +0.050 to +0.230, 40 studies." in told
+    assert (
+        "charity-north: gain in AUROC -0.030, 95 % interval -0.110 to +0.040, 20 studies: the interval holds 0"
+        in told
+    )
+    assert metrics(page) | {"Clinical alone": "0.610", "With the image": "0.700"} == metrics(page)
+    assert "The image adds to concordance +0.090" in told
+    assert "No run answers this" not in told
+
+
+def test_the_page_of_evidence_names_the_command_where_no_run_answers(
+    draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = lambda self, run_ids: catalog_evidence.Evidence._metrics(self, [], "")  # noqa: E731
+    for question in ("comorbidity_gaps", "unseen_sites", "outcomes"):
+        monkeypatch.setattr(catalog_evidence.Evidence, question, nothing)
+    told = texts(draw("evidence"))
+    assert told.count("No run answers this") == 3
+    for part in ("task.covariates=[", "split.policy=leave_one_site_out", "task.kind=survival"):
+        assert part in told
 
 
 def test_lineage_of_a_study_names_source_policy_cohort_and_run(draw: Draw) -> None:

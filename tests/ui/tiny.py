@@ -218,6 +218,14 @@ def _patient(
     state["patients"].append(row(records.Patient, **common, birth_year=1970, n_studies=1))
 
 
+FIBROSIS_GAP: dict[str, Any] = {
+    "covariate": "fibrosis", "split": "test", "label": "nodule", "n_without": 30, "n_with": 10,
+    "untuned": {"gap": {"value": 0.20, "low": 0.12, "high": 0.28}}, "tuned": {"gap": {"value": 0.06, "low": 0.01, "high": 0.11}},
+    "narrowing": {"value": 0.14, "low": 0.05, "high": 0.23},
+}  # fmt: skip
+"""A row of a report's table `gaps` (training/strata.py)."""
+
+
 def lay_run(
     lake: Lake, run_id: str, cohort_id: str, status: str, state: dict[str, list[Any]], method: str
 ) -> None:
@@ -248,6 +256,12 @@ def lay_run(
                             value=value, low=value - 0.08, high=value + 0.07, n=40 - 10 * at, n_positive=12))  # fmt: skip
     rows.append(row(records.Metric, run_id=run_id, arm="tuned", split="test", site="all", subgroup="sex=F", label="nodule", name="auroc",
                     value=0.8, low=0.7, high=0.9, n=20, n_positive=6))  # fmt: skip
+    for arm, value in (("untuned", 0.55), ("tuned", 0.52), ("gain", -0.03)) if method == "cut" else ():
+        rows.append(row(records.Metric, run_id=run_id, arm=arm, split="holdout", site="charity-north", subgroup="all", label="nodule",
+                        name="auroc", value=value, low=value - 0.08, high=value + 0.07, n=20, n_positive=8))  # fmt: skip
+    for arm, value in (("untuned", 0.61), ("tuned", 0.70), ("gain", 0.09)) if method == "probe" else ():
+        rows.append(row(records.Metric, run_id=run_id, arm=arm, split="test", site="all", subgroup="all", label="died",
+                        name="c_index_over_clinical", value=value, low=value - 0.02, high=value + 0.02, n=80, n_positive=31))  # fmt: skip
     folder.write_parquet("metrics.parquet", records.to_table(records.Metric, rows))
     told = [
         row(records.Prediction, run_id=run_id, study_id=s.study_id, series_id=uid(s.site, n % 6, "series"), patient_id=s.patient_id,
@@ -256,7 +270,9 @@ def lay_run(
         if s.modality == "CT"
     ]  # fmt: skip
     folder.write_parquet("predictions.parquet", records.to_table(records.Prediction, told))
-    folder.write_json("report.json", {"run_id": run_id})
+    folder.write_json(
+        "report.json", {"run_id": run_id, "tables": {"gaps": [FIBROSIS_GAP]} if method == "cut" else {}}
+    )
     folder.write_bytes("report.html", b"<!doctype html><title>Report</title><p>A report.</p>")
     folder.write_bytes("model_card.md", b"# Model card\n\nWhat it is for.\n")
 

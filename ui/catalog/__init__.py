@@ -10,6 +10,7 @@ from __future__ import annotations
 from curation.lake import LakeError
 from ui.catalog.cohorts import Cohorts
 from ui.catalog.contents import Contents
+from ui.catalog.evidence import Evidence
 from ui.catalog.filters import AGE_BAND, FACETS, ORDERS, StudyFilter
 from ui.catalog.lineage import Lineage
 from ui.catalog.pixels import Pixels
@@ -17,7 +18,7 @@ from ui.catalog.runs import Runs
 from ui.catalog.studies import Studies
 
 
-class Catalog(Contents, Studies, Pixels, Lineage, Cohorts, Runs):
+class Catalog(Contents, Studies, Pixels, Lineage, Cohorts, Runs, Evidence):
     """One snapshot of the lake, read-only. Safe to share between threads: each question gets its own cursor."""
 
 
