@@ -1,6 +1,6 @@
 """Nodules on simulated lung CT where emphysema or fibrosis look alike: untuned, tuned at one site, tuned at varied ones.
 
-    python benchmarks/tuning/bench_comorbidity.py [--home DIR] [--seeds 1,2,3,4,5] [--method JSON] [--dry]
+    python benchmarks/tuning/bench_comorbidity.py [--home DIR] [--seeds 2,3,4,5,6] [--method JSON] [--dry]
 
 Five simulated hospitals (simulated.py): `one` sees hardly any comorbidity, three others see much of it by other scanners,
 `unseen` lends no patient to any training. Each seed draws new people. Two cohorts with equally many training patients:
@@ -12,7 +12,9 @@ all of them from `one`, or a quarter from each of the four. Four arms on the sam
     tuned, varied       its last blocks tuned on all four
 
 The gap is AUROC without either comorbidity minus AUROC with one or both; intervals by bootstrap of patients, the same draws for
-every arm, within each seed and averaged over seeds. Blocks and learning rate were chosen on the tune splits of seed 0.
+every arm, within each seed and averaged over seeds. Blocks and learning rate were chosen on the
+tune splits of seeds 0 and 1, which also showed how alike scanners and nodules had to be for the task to be neither trivial nor
+hopeless; those seeds are not among the reported.
 Writes benchmarks/results/comorbidity.json and comorbidity.md.
 """
 
@@ -38,9 +40,9 @@ from training.tune import tune
 
 RESULTS = Path(__file__).parents[1] / "results"
 SIZE = 112
-N_TRAIN, N_TUNE, N_TEST, N_UNSEEN = 800, 200, 400, 600
+N_TRAIN, N_TUNE, N_TEST, N_UNSEEN = 1000, 200, 200, 600
 """Patients: of each of the two training cohorts, its tune split, held-out patients of the four sites, the unseen site."""
-NODULE_MM = (9.0, 18.0)
+NODULE_MM = (10.0, 20.0)
 
 ONE, UNSEEN = "one", "unseen"
 SCANNERS = {
@@ -50,7 +52,7 @@ SCANNERS = {
         Scanner("east", 1.6, 2.5, 0.6, 370, 10, {"nodule": 0.5, "emphysema": 0.5, "fibrosis": 0.3}),
         Scanner("south", 0.7, 1.25, 0.9, 325, -10, {"nodule": 0.5, "emphysema": 0.3, "fibrosis": 0.5}),
         Scanner("west", 2.0, 5.0, 0.3, 355, 0, {"nodule": 0.5, "emphysema": 0.45, "fibrosis": 0.45}),
-        Scanner(UNSEEN, 1.3, 3.0, 0.75, 385, 20, {"nodule": 0.5, "emphysema": 0.4, "fibrosis": 0.4}),
+        Scanner(UNSEEN, 1.3, 3.0, 0.4, 350, 5, {"nodule": 0.5, "emphysema": 0.4, "fibrosis": 0.4}),
     )
 }
 TRAINING = tuple(s for s in SCANNERS if s != UNSEEN)
@@ -64,15 +66,15 @@ def main() -> None:
     for seed in asked.seeds:
         found.append(one_seed(asked.home / "lake", seed, json.loads(asked.method)))
         print(json.dumps({k: v for k, v in found[-1].items() if k != "replicates"}), flush=True)
-    if not asked.dry:
-        write(asked, found)
+        if not asked.dry:
+            write(asked, found)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--home", type=Path, default=Path("comorbidity-home"))
     parser.add_argument(
-        "--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[1, 2, 3, 4, 5]
+        "--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[2, 3, 4, 5, 6]
     )
     parser.add_argument("--method", default=json.dumps(METHOD), help="method of the TuneSpec, as JSON")
     parser.add_argument("--dry", action="store_true", help="print, write nothing: choosing on the tune split")
@@ -166,8 +168,8 @@ def spec(cohort: str, seed: int, method: Mapping[str, Any]) -> Any:
                 "covariates": ["emphysema", "fibrosis", "either"],
             },
             "method": dict(method),
-            "budget": {"max_minutes": 60, "max_epochs": 10, "patience": 3},
-            "compute": {"device": "cpu", "threads": 1},
+            "budget": {"max_minutes": 60, "max_epochs": 10, "patience": 10},
+            "compute": {"device": "cpu", "threads": 1, "precision": "bf16"},
             "report": {"subgroups": ["site"], "bootstrap": 200},
             "seed": seed,
         }
@@ -224,7 +226,7 @@ def shown(values: np.ndarray) -> dict[str, float | None]:
 
 
 def write(asked: argparse.Namespace, found: Sequence[Mapping[str, Any]]) -> None:
-    seeds = ",".join(str(s) for s in asked.seeds)
+    seeds = ",".join(str(f["seed"]) for f in found)
     command = f"python benchmarks/tuning/bench_comorbidity.py --seeds {seeds}"
     places = {place: figures(pooled(found, place)) for place in found[0]["replicates"]}
     facts = {

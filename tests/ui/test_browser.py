@@ -138,6 +138,7 @@ def test_no_request_leaves_loopback_and_no_page_breaks(reader: Reader) -> None:
         f"/study?study={STUDY}",
         "/cohorts",
         "/runs",
+        "/evidence",
         "/sql?q=SELECT+1",
         "/lineage",
     ]
