@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from training.spec import Code
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -109,9 +111,14 @@ class Backbone:
 
 
 def load_backbone(
-    model_id: str, size: int, revision: str | None = None, cache: Path | None = None
+    model_id: str,
+    size: int,
+    revision: str | None = None,
+    cache: Path | None = None,
+    code: Code | None = None,
 ) -> Backbone:
-    """A backbone by id. `cache`: where converted models are kept, else the user's cache folder.
+    """A backbone by id. `cache`: where converted models are kept, else the user's cache folder; `code`: which of a folder's
+    own may run.
 
     Raises ConfigurationError where it is not there, or its revision is not the one asked for.
     """
@@ -130,7 +137,7 @@ def load_backbone(
         config = json.loads((folder / "config.json").read_text())
         return Backbone(model_id, found, adapter.load(folder, brought), brought.preprocess(config, size))
     mean, std = normalisation(folder)
-    return Backbone(model_id, found, load(folder), Preprocess(size, mean, std))
+    return Backbone(model_id, found, load(folder, code), Preprocess(size, mean, std))
 
 
 def backbone_folder(model_id: str, cache: Path | None = None) -> Path:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from training.backbone import Backbone
     from training.method import Learner
 
+BACKBONE = "backbone"
+"""Folder of the backbone in a bundle."""
+
 _HEAD = ("mean", "std", "weight", "bias")
 
 
@@ -139,7 +142,7 @@ def export_learner(
 
 
 def load_tuned(run_dir: Path, backbone_cache: Path | None = None) -> Tuned:
-    """The released model of a run.
+    """The released model of a run, or of a bundle, which brings its backbone along.
 
     Raises ConfigurationError where a file or a tensor is missing, or the backbone here is another one.
     """
@@ -159,7 +162,11 @@ def load_tuned(run_dir: Path, backbone_cache: Path | None = None) -> Tuned:
         raise ConfigurationError(
             f"head.safetensors of run {run_dir.name} lacks {', '.join(missing)}. Run its TuneSpec again."
         )
-    backbone = load_backbone(spec.model.id, spec.model.input.size, facts["revision"], backbone_cache)
+    brought = run_dir / BACKBONE
+    model_id = str(brought) if brought.is_dir() else spec.model.id
+    backbone = load_backbone(
+        model_id, spec.model.input.size, facts["revision"], backbone_cache, spec.model.code
+    )
     if spec.method.kind != "probe":
         _load_adapter(run_dir, spec, backbone)
     arrays = {name: value.astype(np.float64) for name, value in tensors.items()}

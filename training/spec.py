@@ -75,12 +75,28 @@ class Input(_Part):
         return self
 
 
+class Code(_Part):
+    """Code that a model folder brings and that may run: by the name of its class, and by a hash of all of it."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Class that config.json's auto_map names for AutoModel.",
+    )
+    sha256: str = Field(
+        pattern=r"^sha256:[0-9a-f]{64}$",
+        description="Of every .py file of the folder, as the refusal says it; read the files before you allow them.",
+    )
+
+
 class Model(_Part):
     """Which backbone."""
 
     id: str = Field(description="builtin:vits14, builtin:tiny-vit, or the folder of a transformers model.")
     revision: str | None = Field(
         default=None, pattern=r"^sha256:[0-9a-f]{8,64}$", description="Refuse other weights."
+    )
+    code: Code | None = Field(
+        default=None, description="Code of the folder's own that may run; none by default."
     )
     input: Input = Input()
 

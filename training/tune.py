@@ -221,7 +221,7 @@ def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backb
     write_environment(job.run, job.device, job.precision)
     job.beat("loading the backbone", 0.01)
     seen = job.spec.model
-    backbone = load_backbone(seen.id, seen.input.size, seen.revision, backbone_cache)
+    backbone = load_backbone(seen.id, seen.input.size, seen.revision, backbone_cache, seen.code)
     moving = job.spec.method.blocks
     shown.refuse_misfit(seen.input, backbone.preprocess, seen.id)
     n_blocks = len(backbone.flow.blocks)  # one pass: a model that cannot run is told of before tiles are made

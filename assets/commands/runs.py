@@ -1,13 +1,14 @@
 """`rwid runs`: the runs there are, and what one found out."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from assets.console import Session, table, told
+from assets.console import Session, size, table, told
 
 app = typer.Typer(
-    help="Tuning runs: list them, show one.\n\nExample: rwid runs\n\nExample: rwid runs show 3f2a9c0d1e4b5a67",
+    help="Tuning runs: list them, show one, export its model.\n\nExample: rwid runs\n\nExample: rwid runs show 3f2a9c0d1e4b5a67",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -49,6 +50,38 @@ def show(
     session: Session = context.obj
     facts = read(session.settings().places.lake, run_id)
     session.done(facts, *shown_metrics(facts))
+
+
+@app.command("export")
+def export(
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(help="As rwid runs lists it.")],
+    out: Annotated[Path, typer.Argument(help="Folder to make; it must not be there.")],
+    onnx: Annotated[
+        bool,
+        typer.Option(
+            "--onnx", help="Besides, one ONNX graph from tiles to probabilities, checked against torch."
+        ),
+    ] = False,
+) -> None:
+    """A finished run as one folder that reloads anywhere: backbone, head, what moved, preprocessing, report.
+
+    Every file stands with its hash in bundle.json; training.bundle.read_bundle refuses a folder in which one is missing,
+    changed or foreign. It holds no patient's data.
+
+    Example: rwid runs export 3f2a9c0d1e4b5a67 /data/nodule-model --onnx
+    """
+    from training.bundle import write_bundle
+
+    session: Session = context.obj
+    made = write_bundle(session.settings().places.lake, run_id, out, with_onnx=onnx)
+    facts = {"run_id": run_id, "out": str(out), "bytes": made.bytes, "onnx_difference": made.onnx_difference}
+    checked = (
+        ""
+        if made.onnx_difference is None
+        else f" Logits of ONNX and torch differ by {made.onnx_difference:.1e} at most."
+    )
+    session.done(facts, f"Written to {out}: {size(made.bytes)}.{checked}")
 
 
 def shown_metrics(facts: dict[str, Any]) -> list[Any]:

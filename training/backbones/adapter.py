@@ -1,8 +1,8 @@
 """The door for encoders that transformers does not have: an installed package brings the architecture, a folder the weights.
 
-A folder's config.json names its adapter (`"rwid_adapter": "i3resnet"`) and safetensors hold the weights. Adapters are
-i3resnet, which comes along, and whatever installed packages declare in the entry point group `rwid.backbones`; a folder
-can only choose among these, never bring code. What does not belong here: transformers' own architectures (folder).
+A folder's config.json names its adapter (`"rwid_adapter": "i3resnet"`), or is in timm's own layout, and safetensors hold the
+weights. Adapters are those of OWN, and whatever installed packages declare in the entry point group `rwid.backbones`; a
+folder can only choose among these, never bring code. What does not belong here: transformers' own architectures (folder).
 Loads without torch.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 GROUP = "rwid.backbones"
 KEY = "rwid_adapter"
+
+OWN = {
+    "i3resnet": "training.backbones.i3resnet:I3ResNetAdapter",
+    "timm": "training.backbones.timm_encoder:TimmAdapter",
+}
+"""Adapters that come along, as module:class, for both load torch."""
 
 
 class Adapter(Protocol):
@@ -40,21 +46,22 @@ class Adapter(Protocol):
 
 def named_in(folder: Path) -> str | None:
     """The adapter that a folder asks for; None where it holds a transformers model."""
-    config = folder / "config.json"
-    return json.loads(config.read_text()).get(KEY) if config.is_file() else None
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) if path.is_file() else {}
+    if "architecture" in config and "model_type" not in config:
+        return "timm"
+    name: str | None = config.get(KEY)
+    return name
 
 
 def find_adapter(name: str) -> Adapter:
     """The adapter of that name. Raises ConfigurationError where no installed package has it."""
-    if name == "i3resnet":
-        from training.backbones.i3resnet import I3ResNetAdapter
-
-        return I3ResNetAdapter()
     found = {point.name: point for point in entry_points(group=GROUP)}
+    found |= {own: EntryPoint(own, where, GROUP) for own, where in OWN.items()}
     if name not in found:
         raise ConfigurationError(
-            f"No adapter {name!r}; there are {', '.join(['i3resnet', *sorted(found)])}. Install the package that declares "
-            f"it in the entry point group {GROUP}, or mend {KEY} in config.json."
+            f"No adapter {name!r}; there are {', '.join(sorted(found))}. Install the package that declares it in the entry "
+            f"point group {GROUP}, or mend {KEY} in config.json."
         )
     adapter: Adapter = found[name].load()()
     return adapter

@@ -1,7 +1,7 @@
 """A model folder on this machine: config.json and safetensors in the transformers layout.
 
-What belongs here: making such a folder once, naming its content by a hash, loading it. Remote code is never run and no
-hub is ever asked.
+What belongs here: making such a folder once, naming its content by a hash, loading it. No hub is ever asked, and code that
+a folder brings runs only where the spec names its class and the hash of all of it (own_code).
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.records import ConfigurationError
+from training.backbones import own_code
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from training.spec import Code
 
 
 def install(folder: Path, write: Callable[[Path], None]) -> Path:
@@ -49,6 +52,7 @@ def digest(folder: Path) -> str:
     from safetensors import safe_open
 
     hasher = hashlib.sha256(_config_bytes(folder))
+    hasher.update(own_code.digest(folder).encode() if own_code.named(folder) else b"")
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as tensors:
             for name in sorted(tensors.keys()):
@@ -58,26 +62,28 @@ def digest(folder: Path) -> str:
     return hasher.hexdigest()
 
 
-def load(folder: Path) -> nn.Module:
-    """The vision model of a folder, fp32, in evaluation mode.
+def load(folder: Path, code: Code | None = None) -> nn.Module:
+    """The vision model of a folder, fp32, in evaluation mode. `code`: the folder's own that may run.
 
     Raises ConfigurationError where the folder holds no safetensors, an architecture transformers does not have
-    natively, or weights that do not fill the model.
+    natively and whose code is not allowed, or weights that do not fill the model.
     """
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise ConfigurationError(
             f"{folder} must hold config.json and *.safetensors; pickled weights are not read. Mend model.id."
         )
-    from transformers import AutoModel
+    from transformers import CONFIG_MAPPING, AutoModel
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # what is missing is judged below
+    kind = json.loads((folder / "config.json").read_text()).get("model_type")
+    own_code.check(folder, code, kind in CONFIG_MAPPING)
     try:
         model, info = AutoModel.from_pretrained(
             folder,
             local_files_only=True,
-            trust_remote_code=False,
+            trust_remote_code=code is not None,
             use_safetensors=True,
             output_loading_info=True,
             dtype="float32",
