@@ -57,10 +57,12 @@ def _rules(facts: Mapping[str, Any]) -> Iterator[Item]:
 
 def _exclusions(facts: Mapping[str, Any]) -> Iterator[Item]:
     for row in exclusions(facts):
-        yield _item(
-            f"left after {row['rule']}",
-            f"{row['studies']} studies of {row['patients']} patients, {row['sites']} sites",
-        )
+        text = f"{row['studies']} studies of {row['patients']} patients, {row['sites']} sites"
+        if row["hides"]:
+            text = (
+                f"fewer than {facts['min_cell']} studies or patients less than before, {row['sites']} sites"
+            )
+        yield _item(f"left after {row['rule']}", text)
 
 
 def exclusions(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -71,7 +73,9 @@ def exclusions(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
         hides = any(0 < before.get(unit, n) - n < small for unit, n in counts.items())
         shown = {unit: f"<{small}" if 0 < n < small else f"fewer than {small} less" if hides else f"{n:,}"
                  for unit, n in counts.items()}  # fmt: skip
-        rows.append({"rule": step["rule"], "kind": step["kind"], **shown, "sites": step["sites"]})
+        rows.append(
+            {"rule": step["rule"], "kind": step["kind"], **shown, "sites": step["sites"], "hides": hides}
+        )
         before = before if hides else counts
     return rows
 

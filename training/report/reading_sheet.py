@@ -29,7 +29,7 @@ def reading_sheet(examples: Examples, labels: Sequence[str], seed: int) -> str:
     order = random.permutation(np.flatnonzero(np.isin(examples.split, JUDGED)))
     _, first = np.unique(examples.patient[order], return_index=True)
     order = order[np.sort(first)]
-    is_positive = examples.labels[order, 0] == 1
+    is_positive = (examples.labels[order] == 1)[:, :1].any(1)  # a task without labels has none
     half = CASES // 2
     chosen = np.concatenate([order[is_positive][:half], order[~is_positive][:half]])
     if len(chosen) < CASES:
