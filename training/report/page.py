@@ -39,7 +39,7 @@ details{margin:.5rem 0}summary{cursor:pointer;padding:.25rem 0}
 @media(max-width:40rem){body{padding:1rem .75rem 3rem}td,th{padding:.25rem .4rem}}
 @media print{nav{display:none}details{display:block}h2{break-after:avoid}}
 """
-_TITLES = {"headline": "Result", "sites": "Every site", "curves": "Curves of training", "catalogue": "What was examined",
+_TITLES = {"other": "More lines", "headline": "Result", "sites": "Every site", "curves": "Curves of training", "catalogue": "What was examined",
            "checklists": "Checklists"}  # fmt: skip
 
 
@@ -58,8 +58,10 @@ def html_page(report: Mapping[str, Any], rows: Sequence[Metric], history: Sequen
         + _items(report, "generalisation"),
         "shortcut": _items(report, "shortcut"),
         "labels": _items(report, "labels"),
-        "segmentation": _items(report, "segmentation"),
-        "generation": _items(report, "generation"),
+        **{
+            key: _items(report, key)
+            for key in ("regression", "segmentation", "text_extraction", "generation", "retrieval")
+        },
         "provenance": _provenance(report),
         "statements": _items(report, "statements"),
         "compute": _items(report, "compute"),
@@ -68,7 +70,8 @@ def html_page(report: Mapping[str, Any], rows: Sequence[Metric], history: Sequen
         "checklists": tables.checklist_tables(report["checklists"]),
     }
     titles = {s.key: s.title for s in catalogue().section} | _TITLES
-    shown = {key: body for key, body in parts.items() if body}
+    parts["other"] = tables.item_table(i for i in report["items"] if i["section"] not in titles)
+    shown = {key: body for key, body in parts.items() if body and body != tables.NONE}
     links = " ".join(f'<a href="#{key}">{escape(titles[key])}</a>' for key in shown)
     sections = "".join(f'<h2 id="{key}">{escape(titles[key])}</h2>{body}' for key, body in shown.items())
     top = (
