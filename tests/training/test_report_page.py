@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.training.judged import LABELS, judged, spec
+from training import precheck
 from training.evaluate import evaluate
 from training.footprint import Meter
 from training.report import write_report
@@ -61,8 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     asked = spec(report={"bootstrap": 60, "statements": {"statements.limits": "Not for <children>."}})
     evidence = evaluate(folder, examples, LABELS, truth, scores, asked, "simulated", features)
     run = RunFolder(folder, "simulated")
-    found = {"n": len(examples), "patients": 600, "sites": examples.sites, "splits": {"train": 600}, "warnings": ["few & far"],
-             "label_site_association": {"nodule": 0.1, "effusion": None}}  # fmt: skip
+    found = {**precheck.check(folder, examples, asked), "warnings": ["few & far"]}
     write_report(run, asked, examples, found, evidence, list(Meter().lines(9.0, None)), 9.0)
     return run
 
