@@ -193,7 +193,9 @@ def on_tile(values: NDArray[Any], full: int, tile: Mapping[str, Any], size: int)
 
 def _objects(con: Connection, study_ids: Sequence[UUID]) -> Iterator[Segmented]:
     objects = f"(SELECT * FROM instances WHERE sop_class = '{SEGMENTATION}')"
-    rows = rows_of(con, f"SELECT instance_id, delivery, series_id, header FROM {objects}", study_ids, "study_id")
+    rows = rows_of(
+        con, f"SELECT instance_id, delivery, series_id, header FROM {objects}", study_ids, "study_id"
+    )
     for row in sorted(rows, key=lambda r: r["instance_id"]):
         yield read_segmentation(row["instance_id"], row["delivery"], row["series_id"], row["header"])
 

@@ -38,7 +38,7 @@ def picture(rng: np.random.Generator) -> tuple[np.ndarray[Any, Any], np.ndarray[
     y, x = np.mgrid[:SIDE, :SIDE]
     cy, cx = rng.integers(16, SIDE - 16, 2)
     mask = (y - cy) ** 2 + (x - cx) ** 2 <= rng.integers(6, 13) ** 2
-    hu = rng.normal(-200, 60, (SIDE, SIDE)) + 350 * mask
+    hu = rng.normal(-700, 60, (SIDE, SIDE)) + 500 * mask
     return hu.astype(np.int16), mask.astype(np.uint8)
 
 
@@ -50,7 +50,12 @@ def ct(patient: int, n: int, hu: np.ndarray[Any, Any], study: str, series: str) 
     d.SOPClassUID, d.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     d.StudyInstanceUID, d.SeriesInstanceUID = study, series
     d.FrameOfReferenceUID = generate_uid(entropy_srcs=[study, "frame of reference"])
-    d.PatientID, d.PatientName, d.PatientSex, d.PatientBirthDate = f"P{patient}", f"Kowalczyk^Nr{patient}", "F", "19600101"
+    d.PatientID, d.PatientName, d.PatientSex, d.PatientBirthDate = (
+        f"P{patient}",
+        f"Kowalczyk^Nr{patient}",
+        "F",
+        "19600101",
+    )
     d.AccessionNumber, d.StudyID, d.ReferringPhysicianName = f"A{patient}", "1", ""
     d.StudyDate, d.StudyTime, d.Modality, d.BodyPartExamined = "20210304", "101500", "CT", "CHEST"
     d.SeriesNumber, d.InstanceNumber, d.ImageType = 1, n + 1, ["ORIGINAL", "PRIMARY", "AXIAL"]
@@ -81,7 +86,9 @@ def deliver(folder: Path, patients: range, n_slices: int = 1) -> None:
     for patient in patients:
         own = folder / f"p{patient}"
         own.mkdir(parents=True)
-        study, series = (generate_uid(entropy_srcs=["seg test", kind, str(patient)]) for kind in ("study", "series"))
+        study, series = (
+            generate_uid(entropy_srcs=["seg test", kind, str(patient)]) for kind in ("study", "series")
+        )
         drawn = [picture(rng) for _ in range(n_slices)]
         slices = [ct(patient, n, hu, study, series) for n, (hu, _) in enumerate(drawn)]
         for n, one in enumerate(slices):
