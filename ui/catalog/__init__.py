@@ -15,11 +15,12 @@ from ui.catalog.filters import AGE_BAND, FACETS, ORDERS, StudyFilter
 from ui.catalog.lineage import Lineage
 from ui.catalog.pixels import Pixels
 from ui.catalog.runs import Runs
+from ui.catalog.second_look import ERRORS, SecondLook
 from ui.catalog.studies import Studies
 
 
-class Catalog(Contents, Studies, Pixels, Lineage, Cohorts, Runs, Evidence):
+class Catalog(Contents, Studies, Pixels, Lineage, Cohorts, Runs, Evidence, SecondLook):
     """One snapshot of the lake, read-only. Safe to share between threads: each question gets its own cursor."""
 
 
-__all__ = ["AGE_BAND", "FACETS", "ORDERS", "Catalog", "LakeError", "StudyFilter"]
+__all__ = ["AGE_BAND", "ERRORS", "FACETS", "ORDERS", "Catalog", "LakeError", "StudyFilter"]

@@ -6,7 +6,7 @@ What belongs here: what every other module of this package stands on. What does 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,10 @@ class Opened:
         self.number = number
         self._connection = lake.connect(number)
 
-    def table(self, query: str, values: Sequence[Any] = ()) -> pd.DataFrame:
-        """The answer to a query of this package."""
+    def table(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> pd.DataFrame:
+        """The answer to a query of this package; values by place, or by name ($name)."""
         with self._connection.cursor() as cursor:
-            found = cursor.execute(query, list(values)).df()
+            found = cursor.execute(query, values if isinstance(values, Mapping) else list(values)).df()
         for name in found.select_dtypes(include=["str"]).columns:
             # pandas says NaN where a text is missing, which passes for true and has no .lower()
             found[name] = found[name].astype(object).where(found[name].notna(), None)

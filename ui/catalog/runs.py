@@ -70,19 +70,6 @@ class Runs(Opened):
         # a finished run never changes, and the draws take a second
         return {}
 
-    def mistakes(self, run_id: str, label: str, limit: int = 12) -> pd.DataFrame:
-        """Held-out studies on which the tuned model is most wrong, worst first."""
-        file = self.run_file(run_id, "predictions.parquet")
-        if not file.is_file():
-            return pd.DataFrame()
-        return self.table(
-            """SELECT study_id::VARCHAR AS study_id, series_id::VARCHAR AS series_id, site, split, target, score,
-                      abs(target - score) AS error
-               FROM read_parquet(?) WHERE arm = 'tuned' AND label = ? AND target IS NOT NULL AND split IN ('test', 'holdout')
-               ORDER BY error DESC, study_id LIMIT ?""",
-            [[str(file)], label, limit],
-        )
-
     def log_tail(self, run_id: str, n_lines: int = 60) -> str:
         """The last lines a run wrote."""
         text = self.text(self.run_file(run_id, "log.txt")) or ""

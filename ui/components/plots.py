@@ -184,6 +184,42 @@ def curves(frame: pd.DataFrame, names: Sequence[str], *, title: str) -> None:
     _draw(drawn.properties(height=240, title=_title(title)), f"{title} by training step")
 
 
+def learning_curve(frame: pd.DataFrame) -> None:
+    """AUROC by the number of patients who teach; columns patients, kind (measured or power law), value, low, high."""
+    frame = frame.dropna(subset=["value"])
+    kinds = ["measured", "power law"]
+    base = alt.Chart(frame).encode(
+        x=alt.X(
+            "patients:Q",
+            title="patients who teach",
+            scale=alt.Scale(type="log", nice=False, padding=14),
+            axis=alt.Axis(tickCount=5, format="~s", grid=False),
+        ),
+        color=alt.Color(
+            "kind:N", scale=alt.Scale(domain=kinds, range=[ARMS["tuned"], LEFT_OUT]), legend=_legend()
+        ),
+        tooltip=[
+            alt.Tooltip("patients:Q", format=","),
+            "kind:N",
+            alt.Tooltip("value:Q", format=".3f", title="AUROC"),
+            alt.Tooltip("low:Q", format=".3f"),
+            alt.Tooltip("high:Q", format=".3f"),
+        ],
+    )
+    y = alt.Y("value:Q", title="AUROC with 95 % interval", scale=alt.Scale(zero=False, nice=True))
+    line = alt.Chart(frame).mark_line(color="#8A96A3", strokeDash=[4, 4]).encode(x="patients:Q", y=y)
+    rules = base.mark_rule(strokeWidth=2.5, strokeCap="round").encode(y=alt.Y("low:Q"), y2="high:Q")
+    dots = base.mark_point(filled=True, size=80, opacity=1).encode(
+        y=y, shape=alt.Shape("kind:N", sort=kinds, legend=None)
+    )
+    _draw(
+        alt.layer(line, rules, dots).properties(
+            height=230, title=_title("Learning curve of a probe on frozen features")
+        ),
+        "AUROC by the number of patients who teach, measured and by the power law",
+    )
+
+
 def intervals(
     frame: pd.DataFrame,
     row: str,

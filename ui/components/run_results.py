@@ -1,15 +1,14 @@
-"""What a finished run found out: untuned against tuned, per site always, subgroups, the studies it gets most wrong."""
+"""What a finished run found out: untuned against tuned, per site always, and subgroups."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from ui import formats
-from ui.components import gallery, head, plots
+from ui.components import head, plots
 
 CHANCE = {"auroc": 0.5, "c_index": 0.5}
 """Metric to the value that guessing gives."""
@@ -20,9 +19,6 @@ _FIRST = ("auroc", "c_index", "accuracy", "auprc", "mae", "dice")
 def show(
     run: dict[str, Any],
     metrics: pd.DataFrame,
-    *,
-    mistakes: Callable[[str], pd.DataFrame],
-    version: int | None,
 ) -> None:
     """The results; which label, metric and split is chosen on the page and kept in its address."""
     st.header("What tuning brought", anchor=False)
@@ -76,23 +72,6 @@ def show(
             alt="Every metric of the run",
         )
     _report_items(run)
-    wrong = mistakes(label)
-    if len(wrong):
-        st.subheader("Most wrong first", anchor=False)
-        st.caption(
-            "Held-out studies on which the tuned model is furthest from the truth. Press one to look at image and report."
-        )
-        gallery.show(
-            (
-                {
-                    **r,
-                    "title": f"{'present' if r['target'] > 0.5 else 'absent'}, scored {r['score']:.2f}",
-                    "note": f"{r['site']}, {r['split']}",
-                }
-                for r in wrong.to_dict("records")
-            ),
-            version=version,
-        )
 
 
 def _choose(metrics: pd.DataFrame) -> tuple[pd.DataFrame, str, str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ui import session
-from ui.components import head, run_progress, run_results
+from ui.components import corrections, head, next_data, run_progress, run_results, second_look
 
 catalog = session.open_head()
 run_id = st.query_params.get("run", "")
@@ -53,9 +53,10 @@ run_progress.show(
 
 metrics = catalog.metrics([run_id])
 if len(metrics):
-    run_results.show(
-        run, metrics, mistakes=lambda label: catalog.mistakes(run_id, label), version=catalog.number
-    )
+    run_results.show(run, metrics)
+    second_look.show(catalog, run)
+    corrections.retrain(catalog, run)
+    next_data.show(catalog, run)
 
 card = catalog.model_card(run_id)
 if card:
