@@ -191,7 +191,7 @@ def test_the_queue_holds_studies_without_an_answer_of_the_train_split_alone(lake
     assert {split[a.study_id] for a in asked} == {"train"} and all(np.isnan(truth[a.study_id]) for a in asked)
     assert {a.why for a in asked} == {"unlabelled", "uncertain"}
     more = ask(of, n=500, with_labelled=True)
-    assert max(a.distance for a in more) == 1 and more[0].distance > 0
+    assert more[0].distance > 0.1
     assert "labelled" in {a.why for a in more} and {split[a.study_id] for a in more} == {"train"}
 
 

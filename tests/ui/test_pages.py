@@ -317,3 +317,28 @@ def test_the_sql_page_explains_every_column() -> None:
     for table in console.tables():
         assert console.grain(table)
         assert all(console.columns(table)["meaning"])
+
+
+def test_the_worst_errors_stand_beside_their_reports(draw: Draw, catalog: Catalog) -> None:
+    wrong = catalog.mistakes(tiny.RUN, "nodule")
+    assert wrong["error"].is_monotonic_decreasing and len(wrong) == 4
+    for kind, target in (("false positive", 0), ("false negative", 1)):
+        assert set(catalog.mistakes(tiny.RUN, "nodule", kind=kind)["target"]) <= {target}
+    assert set(catalog.mistakes(tiny.RUN, "nodule", site="st-elsewhere")["site"]) == {"st-elsewhere"}
+    page = draw("run", run=tiny.RUN)
+    html = texts(page)
+    assert f"/api/series/{wrong['series_id'].iloc[0]}/4.webp" in html
+    assert html.count('class="rwid-report"') == 4
+
+
+def test_a_correction_is_kept_and_recorded_by_dagster_or_told_as_a_command(
+    draw: Draw, catalog: Catalog
+) -> None:
+    page = draw("run", run=tiny.RUN)
+    study = catalog.mistakes(tiny.RUN, "nodule")["study_id"].iloc[0]
+    page.button(key=f"keep-{study}-nodule").click().run()
+    assert not page.exception
+    assert "1 correction not recorded yet" in texts(page)
+    page.button(key="record").click().run()
+    assert "rwid relabel corrections.csv --cohort" in texts(page)
+    assert "Nothing has come into the lake since" in texts(page)
