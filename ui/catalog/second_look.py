@@ -112,7 +112,8 @@ class SecondLook(Opened):
     def relabels(self, run_id: str | None = None) -> pd.DataFrame:
         """Corrections of this snapshot (that a run led to), newest first."""
         return self.table(
-            """SELECT study_id::VARCHAR AS study_id, label, value, given, role, reason, run_id, cohort_id, at_utc FROM relabels
+            """SELECT study_id::VARCHAR AS study_id, label, value, given, role, reason, run_id, cohort_id, strftime(at_utc, '%Y-%m-%d %H:%M') AS at_utc
+               FROM relabels
                WHERE $run IS NULL OR run_id = $run ORDER BY at_utc DESC, study_id, label""",
             {"run": run_id},
         )
