@@ -1,11 +1,11 @@
 """How fast the loader gives tiles, beside Hugging Face streaming; what it costs a step; how much memory it takes.
 
-Run: python -m benchmarks.tuning.bench_loader [--images 2048] [--large 8192] [--rounds 5] [--steps 24]
-Writes benchmarks/results/loader.json. The pixels are **synthetic** (noise) in the layout of a pack: 518 x 518, uint8.
+Run: python -m benchmarks.tuning.bench_loader PART (rates, step, memory, tune) [--images 2048] [--large 8192] [--rounds 5] [--steps 24]
+Writes its part of benchmarks/results/loader.json. The pixels are **synthetic** (noise) in the layout of a pack: 518 x 518, uint8.
 
 rates: one core, warm page cache, batches of 32, every epoch in shuffled order. `disk` and `memory` are training.batches.Tiles,
-with the tuner's own order. Hugging Face `datasets` reads the same Parquet file, streaming, shuffled in a buffer of 256,
-row by row (as its users do) and in batches of 32. All ways run in each round; ratios are within the round, medians over rounds.
+with the tuner's own order. Hugging Face `datasets`, streaming, shuffled in a buffer of 256: of a column that it knows as image
+(PNG) or as array, which is how its users keep images, and of the pack's own column as bytes that it leaves alone. All ways run in each round; ratios are within the round, medians over rounds.
 Seconds are those of the processor, all threads of the process together, for the machine is shared; by the clock stands beside them.
 
 step: the tuner's own step (training.method.Learner, loss, backward, AdamW) fed by the loader from disk, and fed one constant
@@ -13,6 +13,8 @@ tensor; alternating steps, medians, seconds of the processor.
 
 memory: an own process reads two epochs of a pack of --large images from disk; its peak of resident memory, less what it had
 before the first tile. Another holds the pack in memory, to show that the measure sees it.
+
+tune: the peak of a whole run (synthetic cohort, random tiny backbone), its pack on disk and in memory.
 """
 
 from __future__ import annotations
@@ -30,14 +32,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.pack import PACK_VERSION, ROW_GROUP_TILES
+from curation.fixed_rows import FixedRows
+from curation.pack import PACK_VERSION
+from tests.training.planted import lay_down, tree
 
 RESULT = Path(__file__).parents[1] / "results" / "loader.json"
-SIZE, BATCH, HF_IMAGES, SEED = 518, 32, 512, 7
+SIZE, BATCH, SEED = 518, 32, 7
+ROW_GROUP_TILES = 64
+HF_IMAGES, HF_FILE = 512, 320
 
 
 def write_pack(folder: Path, n: int, size: int = SIZE) -> Path:
@@ -78,35 +85,56 @@ def epochs(folder: Path, n: int, memory: int) -> Iterator[Any]:
         step += 1
 
 
-def hf_rows(folder: Path) -> Iterator[Any]:
-    """Hugging Face streaming with a shuffle buffer, row by row."""
-    for epoch in range(1_000_000):
-        for row in _hf(folder, epoch):
-            yield np.frombuffer(row["tile"], np.uint8).reshape(1, SIZE, SIZE).copy()
+def hf_bytes(folder: Path) -> Iterator[Any]:
+    """Hugging Face streaming of the pack's own column, bytes that nobody decodes; the way that suits it best."""
+    for row in _hf(folder / "tiles.parquet", ["tile"]):
+        yield np.frombuffer(row["tile"], np.uint8).reshape(1, SIZE, SIZE).copy()
 
 
-def hf_batches(folder: Path) -> Iterator[Any]:
+def hf_bytes_in_batches(folder: Path) -> Iterator[Any]:
     """The same, in batches."""
-    for epoch in range(1_000_000):
-        for rows in _hf(folder, epoch).iter(batch_size=BATCH):
-            yield np.stack([np.frombuffer(tile, np.uint8).reshape(SIZE, SIZE) for tile in rows["tile"]])
+    for rows in _hf(folder / "tiles.parquet", ["tile"]).iter(batch_size=BATCH):
+        yield np.stack([np.frombuffer(tile, np.uint8).reshape(SIZE, SIZE) for tile in rows["tile"]])
 
 
-def _hf(folder: Path, epoch: int) -> Any:
+def hf_feature(file: Path) -> Iterator[Any]:
+    """Hugging Face streaming of a column that it knows as image or array."""
+    for row in _hf(file, None).with_format("numpy"):
+        yield np.asarray(row["image"], np.uint8)[None]
+
+
+def _hf(file: Path, columns: list[str] | None) -> Any:
     from datasets import load_dataset
 
-    files = str(folder / "tiles.parquet")
-    stream = load_dataset("parquet", data_files=files, split="train", streaming=True, columns=["tile"])
-    return stream.shuffle(seed=SEED + epoch, buffer_size=256)
+    stream = load_dataset("parquet", data_files=str(file), split="train", streaming=True, columns=columns)
+    return stream.shuffle(seed=SEED, buffer_size=256).repeat(None)
+
+
+def write_features(folder: Path) -> dict[str, Path]:
+    """The first tiles of a pack as Parquet files of `datasets`: Image (PNG), and Array2D."""
+    from datasets import Array2D, Dataset, Features, Image
+
+    tiles = FixedRows(folder / "tiles.parquet", "tile")
+    pixels = np.empty((HF_FILE, SIZE, SIZE), np.uint8)
+    tiles.read_into(0, pixels.reshape(HF_FILE, -1))
+    png = [{"bytes": bytes(imagecodecs.png_encode(p, level=6)), "path": None} for p in pixels]
+    kinds = {"png": (Image(), png), "array2d": (Array2D((SIZE, SIZE), "uint8"), list(pixels))}
+    for name, (feature, values) in kinds.items():
+        rows = Dataset.from_dict({"image": values}, features=Features({"image": feature}))
+        rows.to_parquet(folder / f"{name}.parquet", batch_size=ROW_GROUP_TILES)
+    return {name: folder / f"{name}.parquet" for name in kinds}
 
 
 def rates(folder: Path, n: int, rounds: int) -> dict[str, Any]:
     """Images per second of every way, and how many times each the loader from disk is."""
+    files = write_features(folder)
     ways = {
         "disk": (epochs(folder, n, 0), n),
         "memory": (epochs(folder, n, 1 << 40), n),
-        "hf_streaming_rows": (hf_rows(folder), HF_IMAGES),
-        "hf_streaming_batches": (hf_batches(folder), HF_IMAGES),
+        "hf_streaming_bytes": (hf_bytes(folder), HF_IMAGES),
+        "hf_streaming_bytes_in_batches": (hf_bytes_in_batches(folder), HF_IMAGES),
+        "hf_streaming_png": (hf_feature(files["png"]), HF_IMAGES // 8),
+        "hf_streaming_array2d": (hf_feature(files["array2d"]), HF_IMAGES // 8),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     clock: dict[str, list[float]] = {name: [] for name in ways}
@@ -217,6 +245,7 @@ def memory(folder: Path, n: int) -> dict[str, Any]:
             sys.executable,
             "-m",
             "benchmarks.tuning.bench_loader",
+            "memory",
             "--child",
             str(folder),
             str(n),
@@ -239,6 +268,39 @@ def child(folder: Path, n: int, budget: int) -> None:
     print(json.dumps({"growth_mib": round((_status("VmHWM") - before) / 1024)}))
 
 
+def tuning(folder: Path) -> dict[str, Any]:
+    """Peak of resident memory of whole runs, MiB: the pack on disk, and in memory."""
+    cohort = lay_down(folder / "lake", n=3000, tiles=64)
+    rows = cohort / "packs" / "byhand" / "tiles.parquet"
+    found: dict[str, Any] = {"pack_mib": round(rows.stat().st_size / 2**20)}
+    for name, budget in (("disk", 0), ("memory", 1 << 20)):
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.tuning.bench_loader",
+            "tune",
+            "--tune",
+            str(folder),
+            str(budget),
+        ]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found[f"peak_{name}_mib"] = json.loads(done.stdout)["peak_mib"]
+    return found
+
+
+def tune_child(folder: Path, budget: int) -> None:
+    """A whole run in this process; prints its peak of resident memory."""
+    from training.spec import parse_spec
+    from training.tune import tune
+
+    method = {"kind": "last_n", "blocks": 1, "batch_size": 8}
+    compute = {"device": "cpu", "threads": 1, "memory_mb": budget}
+    told = tree(method=method, compute=compute, budget={"max_steps": 20}, name=f"memory{budget}")
+    told["model"] = {"id": "builtin:tiny-vit", "input": {"size": 28, "tiles": 64}}
+    tune(folder / "lake", parse_spec(told), report=lambda event: None)
+    print(json.dumps({"peak_mib": round(_status("VmHWM") / 1024)}))
+
+
 def _status(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
@@ -249,14 +311,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("part", choices=("rates", "step", "memory", "tune"))
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--large", type=int, default=8192)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--child", nargs=3)
+    parser.add_argument("--tune", nargs=2)
     given = parser.parse_args()
     if given.child:
         child(Path(given.child[0]), int(given.child[1]), int(given.child[2]))
+        return
+    if given.tune:
+        tune_child(Path(given.tune[0]), int(given.tune[1]))
         return
     import datasets
     import torch
@@ -264,28 +331,35 @@ def main() -> None:
     torch.set_num_threads(1)
     datasets.disable_progress_bars()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    facts: dict[str, Any] = {
-        "what": f"tiles of {SIZE} x {SIZE} px, uint8, synthetic pixels (noise); one core, warm; batches of {BATCH}",
-        "command": f"python -m benchmarks.tuning.bench_loader --images {given.images} --large {given.large} "
-        f"--rounds {given.rounds} --steps {given.steps}",
+    with TemporaryDirectory() as temporary:
+        found = measure(given.part, Path(temporary), given)
+    facts = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    facts[given.part] = {
+        "command": f"python -m benchmarks.tuning.bench_loader {' '.join(sys.argv[1:])}",
         "seed": SEED,
         "python": platform.python_version(),
         "datasets": datasets.__version__,
         "cores": os.cpu_count(),
         "load_1min": round(os.getloadavg()[0], 1),
+        **found,
     }
-    with TemporaryDirectory() as temporary:
-        folder = write_pack(Path(temporary) / "pack", given.images)
-        facts["rates"] = rates(folder, given.images, given.rounds)
-        smaller = write_pack(Path(temporary) / "smaller", 512, 224)
-        facts["steps"] = [
-            steps(folder, given.images, "builtin:tiny-vit", SIZE, 2, given.steps),
-            steps(smaller, 512, "builtin:vits14", 224, 4, given.steps),
-        ]
-        large = write_pack(Path(temporary) / "large", given.large)
-        facts["memory"] = memory(large, given.large)
-    RESULT.write_text(json.dumps(facts, indent=1) + "\n")
-    print(json.dumps(facts, indent=1))
+    RESULT.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    print(json.dumps(facts[given.part], indent=1))
+
+
+def measure(part: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """One part of the benchmark."""
+    if part == "rates":
+        return rates(write_pack(folder / "pack", given.images), given.images, given.rounds)
+    if part == "memory":
+        return memory(write_pack(folder / "pack", given.large), given.large)
+    if part == "tune":
+        return tuning(folder)
+    tiny, small = write_pack(folder / "pack", 256), write_pack(folder / "small", 512, 224)
+    return {
+        "tiny": steps(tiny, 256, "builtin:tiny-vit", SIZE, 2, given.steps),
+        "vits14": steps(small, 512, "builtin:vits14", 224, 4, given.steps),
+    }
 
 
 if __name__ == "__main__":
