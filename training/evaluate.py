@@ -21,6 +21,7 @@ from curation.records import LabelIssue, Metric
 from training import (
     baselines,
     closed_form,
+    continuous,
     decisions,
     generalisation,
     metrics,
@@ -119,6 +120,8 @@ def evaluate(
     lines, curves, concordances = time_to_event.lines(examples, scores, spec, run_id)
     found.take("kaplan_meier", (lines, curves))
     found.metrics += concordances
+    if spec.task.kind == "regression":
+        found.items += continuous.lines(examples, names, truth, scores)
     found.reliability = _reliability(asked, truth, scores)
     found.items += audit(examples, asked, truth, scores, features, spec.seed)
     if spec.task.kind in YES_OR_NO:
@@ -226,7 +229,7 @@ def _judge(
     if len(names) > 1:
         both = [by_label[label] for c, label in judged if task.is_judged(truth[member, c])]
         if both:
-            shared = set.intersection(*(set(v) for v in both))
+            shared = {k for k in set.intersection(*(set(v) for v in both)) if k[1] not in task.in_units}
             by_label["macro"] = {k: np.mean([v[k] for v in both], axis=0) for k in sorted(shared)}
         counts["macro"] = (int(cell.rows.sum()), None)
     for label, values in by_label.items():

@@ -200,11 +200,15 @@ def measure(targets: Floats, scores: Floats, thresholds: Floats) -> Callable[[Fl
 def estimate(values: Floats) -> Estimate:
     """Estimate and 95 % percentile interval from [1 + B] values, the first of which is the estimate itself."""
     if not len(values) or np.isnan(values[0]):
-        return Estimate(None, None, None, "only one class is there")
+        return Estimate(None, None, None, "only one class, or one value, is there")
     replicates = values[1:]
     defined = replicates[~np.isnan(replicates)]
     if not len(replicates) or len(defined) < MIN_DEFINED * len(replicates):
-        reason = "too few replicates hold both classes" if len(replicates) else "no bootstrap asked for"
+        reason = (
+            "too few replicates hold both classes, or two values"
+            if len(replicates)
+            else "no bootstrap asked for"
+        )
         return Estimate(float(values[0]), None, None, reason)
     low, high = np.quantile(defined, [0.025, 0.975])
     return Estimate(float(values[0]), float(low), float(high))

@@ -32,7 +32,7 @@ SITE_LABEL_WARNING = 0.3
 
 _EMPTY = "The train split is empty. Give the cohort's split a train share, or ingest more studies."
 
-_ASSOCIATION = {True: "Cramer's V", False: "correlation ratio"}
+ASSOCIATION = {True: "Cramer's V", False: "correlation ratio"}
 """What says it of classes, and of measurements."""
 
 _CPU_GFLOPS_PER_CORE = 60.0
@@ -65,7 +65,7 @@ def check(
         "sites": examples.sites,
         "splits": {s: int((examples.split == s).sum()) for s in SPLITS},
         "labels": list(names),
-        "prevalence": _prevalence(examples, names, targets),
+        "prevalence": _prevalence(examples, task, names, targets),
         "label_site_association": association,
         "problems": leaks + (task.problems(names, targets[train]) if train.any() else [_EMPTY]),
         "left_out": dict(sorted(Counter(left_out).items())),
@@ -128,14 +128,16 @@ def _warnings(
     for name, strength in association.items():
         if strength is not None and strength >= SITE_LABEL_WARNING:
             warnings.append(
-                f"{name!r} goes with the site ({_ASSOCIATION[task.has_probabilities]} {strength:.2f}): the model may learn the site."
+                f"{name!r} goes with the site ({ASSOCIATION[task.has_probabilities]} {strength:.2f}): the model may learn the site."
             )
     for split in ("tune", "test"):
         warnings += task.warnings(names, targets[examples.split == split], split)
     return warnings
 
 
-def _prevalence(examples: Examples, names: tuple[str, ...], targets: Floats) -> list[dict[str, Any]]:
+def _prevalence(
+    examples: Examples, task: Task, names: tuple[str, ...], targets: Floats
+) -> list[dict[str, Any]]:
     rows = []
     for split in SPLITS:
         for site in ["all", *examples.sites]:
@@ -143,7 +145,7 @@ def _prevalence(examples: Examples, names: tuple[str, ...], targets: Floats) -> 
             for column, name in enumerate(names):
                 known = targets[here, column][~np.isnan(targets[here, column])]
                 if here.any():
-                    share = float(known.mean()) if known.size else None
+                    mean = float(known.mean()) if known.size else None
                     row = {
                         "split": split,
                         "site": site,
@@ -151,7 +153,7 @@ def _prevalence(examples: Examples, names: tuple[str, ...], targets: Floats) -> 
                         "n": int(here.sum()),
                         "known": int(known.size),
                     }
-                    rows.append({**row, "prevalence": share})
+                    rows.append({**row, "prevalence" if task.has_probabilities else "mean": mean})
     return rows
 
 

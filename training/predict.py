@@ -99,7 +99,9 @@ def predict(
     _write_parquet(
         out / REFUSED, pa.Table.from_pylist(reasons, pa.schema([("reason", pa.string()), ("n", pa.int64())]))
     )
-    documents = _write_reports(judged, tuned, facts, out / "sr", progress) if with_reports else 0
+    documents = 0
+    if with_reports and tuned.task.has_probabilities:  # a document says how certain a finding is
+        documents = _write_reports(judged, tuned, facts, out / "sr", progress)
     return Summary(run_id, len(judged), documents, dict(sorted(refused.items())), out)
 
 

@@ -148,6 +148,37 @@ def logistic(is_exclusive: bool) -> Solver:
     )
 
 
+RIDGE_STRENGTHS = (1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 100.0)
+"""Inverse regularisation of ridge, as a share of the examples' weight."""
+
+
+def ridge(cost: Callable[[Floats, Floats], float]) -> Solver:
+    """Weighted ridge regression of each output in closed form (Hoerl and Kennard 1970)."""
+    return Solver(RIDGE_STRENGTHS, _solve_ridge, cost, lambda logits, truth: {})
+
+
+def fit_component(features: NDArray[np.float32], targets: Floats) -> Head:
+    """One component of partial least squares (Wold 1975): for classes it would be the nearest class mean.
+
+    The direction is the covariance of features and target, its scale the least squares of the target on it. An output
+    without spread gets zeros.
+    """
+    mean, std = standardise(features)
+    x = (features - mean) / std
+    matrix, bias = np.zeros((x.shape[1], targets.shape[1])), np.zeros(targets.shape[1])
+    for c in range(targets.shape[1]):
+        known = np.isfinite(targets[:, c])
+        y = targets[known, c]
+        if not len(y):
+            continue
+        centre = x[known].mean(0)
+        direction = (x[known] - centre).T @ (y - y.mean())
+        scores = (x[known] - centre) @ direction
+        matrix[:, c] = direction * float(scores @ (y - y.mean())) / max(float(scores @ scores), 1e-12)
+        bias[c] = y.mean() - float(centre @ matrix[:, c])
+    return Head(mean, std, matrix, bias)
+
+
 def fit_head(features: NDArray[np.float32], targets: Floats, strength: float) -> Head:
     """Logistic regression of each output, [N, C] of 0 and 1 with NaN unknown, on standardised features; no judging."""
     mean, std = standardise(features)
@@ -196,6 +227,26 @@ def _solve(
         used = share > 0
         pair, b = _logistic(rows[used], both[used], share[used], strength, 2)
         matrix[:, c], bias[c] = pair[:, 1] - pair[:, 0], b[1] - b[0]
+    return matrix, bias
+
+
+def _solve_ridge(x: Floats, targets: Floats, weights: Floats, strength: float) -> tuple[Floats, Floats]:
+    """The side of the normal equations that is smaller: features, or examples."""
+    matrix, bias = np.zeros((x.shape[1], targets.shape[1])), np.zeros(targets.shape[1])
+    for c in range(targets.shape[1]):
+        used = np.isfinite(targets[:, c]) & (weights[:, c] > 0)
+        if not used.any():
+            continue
+        y, w = targets[used, c], weights[used, c]
+        centre, level = w @ x[used] / w.sum(), float(w @ y / w.sum())
+        root = np.sqrt(w)
+        a, b = (x[used] - centre) * root[:, None], (y - level) * root
+        penalty = float(w.sum()) / strength
+        if a.shape[0] < a.shape[1]:
+            slopes = a.T @ np.linalg.solve(a @ a.T + penalty * np.eye(a.shape[0]), b)
+        else:
+            slopes = np.linalg.solve(a.T @ a + penalty * np.eye(a.shape[1]), a.T @ b)
+        matrix[:, c], bias[c] = slopes, level - float(centre @ slopes)
     return matrix, bias
 
 

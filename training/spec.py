@@ -118,6 +118,11 @@ class Task(_Part):
         description="survival: days after the study at which it is judged; none: quartiles of the events' days.",
     )
 
+    error: Literal["huber", "squared"] = Field(
+        default="huber",
+        description="regression: what the loss counts; huber lets a few wild values pull less.",
+    )
+
     @field_validator("kind")
     @classmethod
     def _kind_exists(cls, kind: str) -> str:

@@ -47,6 +47,10 @@ class Task(Protocol):
         DeLong, the shortcut audit of each label, and DICOM SR."""
 
     @property
+    def in_units(self) -> frozenset[str]:
+        """Metrics in the unit of a label, which must not be averaged over outputs."""
+
+    @property
     def arms(self) -> tuple[str, str]:
         """Names (report.BASELINES) of the untuned arm of `probe`, and of every other method."""
 

@@ -87,8 +87,9 @@ def export(
 def shown_metrics(facts: dict[str, Any]) -> list[Any]:
     """A run's headline metric per split and site, untuned beside tuned."""
     cells: dict[tuple[str, str, str], dict[str, Any]] = {}
+    metric = facts["metric"]
     for row in facts["metrics"]:
-        if row["name"] == "auroc":
+        if row["name"] == metric:
             cells.setdefault((row["split"], row["site"], row["label"]), {})[row["arm"]] = row
     rows = [
         (
@@ -101,7 +102,7 @@ def shown_metrics(facts: dict[str, Any]) -> list[Any]:
         for (split, site, label), cell in cells.items()
     ]
     columns = ("split", "site", "label", "untuned", "tuned", "gain (95 % interval)", "studies")
-    title = f"Run {facts['run_id']} ({facts['status']}): AUROC"
+    title = f"Run {facts['run_id']} ({facts['status']}): {metric.upper()}"
     return [table(title, columns, rows), facts["verdict"] or "No verdict yet."]
 
 

@@ -85,5 +85,6 @@ def read(lake_root: Path, run_id: str) -> dict[str, Any]:
         for row in rows
         if row["subgroup"] == "all"
     ]
-    verdict = (run["report"] or {}).get("verdict")
-    return {"run_id": run_id, "status": run["status"], "verdict": verdict, "metrics": whole}
+    report = run["report"] or {}
+    facts = {"run_id": run_id, "status": run["status"], "verdict": report.get("verdict")}
+    return {**facts, "metric": report.get("metric", "auroc"), "metrics": whole}

@@ -30,6 +30,7 @@ def lay_down(
     holdout: bool = True,
     leak: bool = False,
     outcome: bool = False,
+    measured: bool = False,
     size: int = SIZE,
     left_out: tuple[int, ...] = (),
 ) -> Path:
@@ -37,11 +38,12 @@ def lay_down(
 
     With two classes label `opacity` and covariate `fibrosis`; with three, label `grade` holds the class number: nothing,
     a bright patch, a dark one. `outcome`: besides, `days` and `died`, six times as soon with the patch, and `age`, which says
-    nothing of it. `left_out`: members whose frames the pack could not read.
+    nothing of it. `measured`: label `dose` is 10 to 70 by how bright the patch is, `flat` always 1. `left_out`: members whose
+    frames the pack could not read.
     """
     rng = np.random.default_rng(seed)
     cohort_id = hashlib.sha256(
-        f"{name} {n} {signal} {tiles} {n_classes} {seed} {leak} {outcome} {size}".encode()
+        f"{name} {n} {signal} {tiles} {n_classes} {seed} {leak} {outcome} {size}{measured or ''}".encode()
     ).hexdigest()[:16]
     folder = lake / "cohorts" / cohort_id
     pack = folder / "packs" / "byhand"
@@ -57,6 +59,11 @@ def lay_down(
         ids = [UUID(bytes=bytes([k]) + patient_or(i, patient, k).to_bytes(15, "big")) for k in range(4)]
         labels = [{"name": "opacity" if n_classes == 2 else "grade", "value": float(label)}]
         covariates = [{"name": "fibrosis", "value": float(rng.integers(2))}]
+        shown = (0.0, signal, -signal)[label]
+        if measured:
+            dose = float(rng.uniform(10, 70))
+            shown = signal * (dose - 10) / 60
+            labels += [{"name": "dose", "value": dose}, {"name": "flat", "value": 1.0}]
         if outcome:
             days, lost = rng.exponential(400 / (1 + 5 * label)), rng.exponential(500)
             labels += [{"name": "days", "value": float(np.ceil(min(days, lost)))}]
@@ -65,7 +72,7 @@ def lay_down(
         members.append(Member(cohort_id, ids[0], ids[1], ids[2], site, split, labels, covariates))
         for t in range(tiles):
             image = rng.normal(100, 20, (size, size))
-            image[: size // 2, : size // 2] += (0.0, signal, -signal)[label]
+            image[: size // 2, : size // 2] += shown
             if i in left_out:
                 continue
             rows.append((i, t, np.clip(image, 0, 255).astype(np.uint8).tobytes()))

@@ -15,6 +15,7 @@ import pyarrow as pa
 from curation.cohort_folder import read_facts
 from curation.pack_recipe import LEFT_OUT
 from curation.records import Metric, to_table
+from training import precheck
 from training.audit import Item
 from training.evaluate import Evidence
 from training.examples import Examples
@@ -32,6 +33,8 @@ from training.task import find_task
 BASELINES = {
     "prototype": "the nearest class mean on the frozen backbone's features: the train split is averaged, nothing is fitted",
     "base_probe": "a logistic probe on the frozen backbone's features, fitted on the same patients with the same weights",
+    "component": "one component of partial least squares on the frozen backbone's features: covariances, nothing is fitted",
+    "base_ridge": "a ridge probe on the frozen backbone's features, fitted on the same patients with the same weights",
 }
 """What the arm called `untuned` is; see docs/tuning.md."""
 
@@ -68,6 +71,7 @@ def write_report(
         "method": spec.method.kind,
         "model": spec.model.id,
         "verdict": evidence.verdict,
+        "metric": find_task(spec.task).headline,
         "headline": evidence.headline,
         "baseline": {"name": baseline, "is": BASELINES[baseline]},
         "precheck": dict(found),
@@ -98,13 +102,14 @@ def _precheck(run: RunFolder, spec: TuneSpec, found: Mapping[str, Any]) -> list[
     for reason, n in found["left_out"].items():
         text = f"{LEFT_OUT.get(reason, reason)}; in no split, no row in predictions"
         items.append(Item("provenance", f"left out: {reason}", "computed", float(n), text))
+    is_yes_no = find_task(spec.task).has_probabilities
     for label, strength in found["label_site_association"].items():
         if strength is None:
             items.append(
                 Item("shortcut", f"{label}: goes with site", "not_applicable", None, "one site or one class")
             )
         else:
-            text = "Cramer's V on the train split; 0 none, 1 complete"
+            text = f"{precheck.ASSOCIATION[is_yes_no]} on the train split; 0 none, 1 complete"
             items.append(Item("shortcut", f"{label}: goes with site", "computed", strength, text))
     items += [Item("precheck", "warning", "computed", None, warning) for warning in found["warnings"]]
     if not found["warnings"]:

@@ -32,11 +32,11 @@ def model_card(report: Mapping[str, Any], spec: TuneSpec, rows: Iterable[Metric]
         "",
         *(f"* {warning}" for warning in found["warnings"]),
         "",
-        "## AUROC by site, with 95 % patient-cluster bootstrap intervals",
+        f"## {report['metric'].upper()} by site, with 95 % patient-cluster bootstrap intervals",
         "",
         "| split | site | label | studies | positive | untuned | tuned | gain |",
         "|---|---|---|---|---|---|---|---|",
-        *_table(list(rows)),
+        *_table(list(rows), report["metric"]),
         "",
         *_gaps(report["tables"].get("gaps", [])),
         "## What the author says",
@@ -99,10 +99,10 @@ def _said(found: Mapping[str, float | None]) -> str:
     return f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
 
 
-def _table(rows: list[Metric]) -> list[str]:
+def _table(rows: list[Metric], metric: str) -> list[str]:
     cells: dict[tuple[str, str, str], dict[str, Metric]] = {}
     for r in rows:
-        if r.name == "auroc" and r.subgroup == "all" and r.split != "tune":
+        if r.name == metric and r.subgroup == "all" and r.split != "tune":
             cells.setdefault((r.split, r.site, r.label), {})[r.arm] = r
     lines = []
     for (split, site, label), arms in cells.items():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from training.tasks.multiclass import Multiclass
 from training.tasks.multilabel import Multilabel
+from training.tasks.regression import Regression
 from training.tasks.survival import Survival
 
-KINDS = {"multilabel": Multilabel, "multiclass": Multiclass, "survival": Survival}
+KINDS = {"multilabel": Multilabel, "multiclass": Multiclass, "regression": Regression, "survival": Survival}
 """Task kind -> the class that keeps the contract (training/task.py); its fields are keys of the spec's `task`."""

@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from training.metrics import LOWER_IS_BETTER
 from ui import formats
 from ui.components import head, plots
 
 CHANCE = {"auroc": 0.5, "c_index": 0.5}
 """Metric to the value that guessing gives."""
-LOWER_IS_BETTER = frozenset({"brier", "ece", "mae", "rmse", "log_loss"})
 _FIRST = ("auroc", "c_index", "accuracy", "auprc", "mae", "dice")
 
 
