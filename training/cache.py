@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import torch
 
 CACHE_VERSION = 1
+END = "end"
+"""The cut behind the last block: patch tokens."""
+
 _BATCH = 16
 _BATCH_OF_VOLUMES = 2
 
@@ -39,7 +42,8 @@ class Cached:
     features: NDArray[np.float32]
     """[N, 2D] class vector beside the mean of the patch tokens, mean over tiles; view 0, without augmentation."""
     hidden: NDArray[np.float16] | None
-    """[V views, N, T tiles, L tokens, D] on disk, what enters the first block that moves; None without a cut."""
+    """[V views, N, T tiles, L tokens, D] on disk, what enters the first block that moves, or the patch tokens where those
+    were asked for; None without either."""
 
 
 def frozen(
@@ -49,12 +53,18 @@ def frozen(
     precision: str,
     *,
     moving_blocks: int = 0,
+    tokens: bool = False,
     views: int = 1,
     seed: int = 0,
     progress: Progress,
 ) -> Cached:
-    """The cache of one backbone over one pack, built where it is not there. progress(done, total) counts series."""
-    cut = len(backbone.blocks()) - moving_blocks if moving_blocks else None
+    """The cache of one backbone over one pack, built where it is not there. progress(done, total) counts series.
+
+    tokens: keep the patch tokens after the last norm, a cut at the very end.
+    """
+    cut: int | str | None = len(backbone.blocks()) - moving_blocks if moving_blocks else None
+    if tokens:
+        cut = END
     facts = {
         "version": CACHE_VERSION,
         "pack": tiles.facts["files"]["tiles.parquet"],
@@ -133,10 +143,12 @@ def _fill(
                     images = backbone.preprocess(
                         shown.flatten(0, 1).to(device)
                     )  # [B, T, H, W] -> [B*T, 3, S, S]
-                    if cut is None:
+                    if cut in (None, END):
                         cls, tokens = backbone.embed(images)
+                        entering = tokens
                     else:
                         cls, tokens, entering = backbone.embed_and_tap(images, cut)
+                    if cut is not None:
                         _append(hidden, entering, (n_views, n, tiles.n_tiles, *entering.shape[1:]))
                     if view == 0:
                         features.append(pool(cls, tokens, tiles.n_tiles).cpu().numpy())

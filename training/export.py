@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     import torch
 
     from training.backbone import Backbone
-    from training.method import Learner
+    from training.method import Learner, LinearHead
 
 BACKBONE = "backbone"
 """Folder of the backbone in a bundle."""
 
 _HEAD = ("mean", "std", "weight", "bias")
+BASE = "base.safetensors"
+"""Tensors of the backbone that a warm start changed before anything was learned."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Tuned:
     spec: TuneSpec
     outputs: tuple[str, ...]
     backbone: Backbone
-    head: Head
+    head: Head | LinearHead
     task: Task
 
     @property
@@ -63,8 +65,11 @@ class Tuned:
         shown = values_of_arrays(tiles, self.recipe, getattr(seen, "unit", "level"))
         with torch.inference_mode():
             cls, tokens = self.backbone.embed(self.backbone.preprocess(shown.flatten(0, 1)))
-            logits = self.head.logits(pool(cls, tokens, tiles.shape[1]).numpy())
-            share = self.task.answers(torch.from_numpy(logits))
+            if isinstance(self.head, Head):
+                logits = torch.from_numpy(self.head.logits(pool(cls, tokens, tiles.shape[1]).numpy()))
+            else:
+                logits = self.head(cls, tokens, tiles.shape[1]).double()
+            share = self.task.answers(logits)
         return np.asarray(share.numpy(), dtype=np.float64)
 
 
@@ -90,14 +95,13 @@ def export_head(
     run: RunFolder,
     spec: TuneSpec,
     backbone: Backbone,
-    head: Head,
+    tensors: Mapping[str, NDArray[np.float32]],
     outputs: tuple[str, ...],
     state: Mapping[str, list[float]],
 ) -> None:
     """head.safetensors and preprocess.json."""
     from safetensors.numpy import save
 
-    tensors = {"mean": head.mean, "std": head.std, "weight": head.matrix.T, "bias": head.bias}
     plain = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
     run.write_bytes("head.safetensors", save(plain, metadata={"format": "pt"}))
     facts = {
@@ -110,6 +114,8 @@ def export_head(
         "task": spec.task.kind,
         "task_state": dict(state),
         "method": spec.method.kind,
+        "head": spec.method.head,
+        "warm_start": spec.method.warm_start,
     }
     run.write_json("preprocess.json", facts)
 
@@ -121,10 +127,12 @@ def export_learner(
     learner: Learner,
     outputs: tuple[str, ...],
     state: Mapping[str, list[float]],
+    base: Mapping[str, torch.Tensor],
 ) -> None:
-    """What moved: adapter.safetensors (low-rank updates, or the moved tensors themselves), then the head."""
+    """What a warm start had changed (base), what moved: adapter.safetensors (low-rank updates, or the moved tensors themselves), then the head."""
     from safetensors.torch import save
 
+    from training.heads import to_arrays
     from training.lowrank import adapter_config, adapter_tensors
 
     if spec.method.kind == "lora":
@@ -135,10 +143,15 @@ def export_learner(
         tensors = {n.removeprefix("encoder."): p.detach() for n, p in moved if n.startswith("encoder.")}
     whole = {name: tensor.cpu().contiguous() for name, tensor in sorted(tensors.items())}
     run.write_bytes("adapter.safetensors", save(whole, metadata={"format": "pt"}))
-    linear = learner.head.linear
-    arrays = [learner.head.mean, learner.head.std, linear.weight.T, linear.bias]
-    head = Head(*(a.detach().cpu().double().numpy() for a in arrays))
-    export_head(run, spec, backbone, head, outputs, state)
+    if spec.method.warm_start != "probe" and spec.method.kind != "full":
+        run.write_bytes(BASE, save(dict(base), metadata={"format": "pt"}))
+    export_head(run, spec, backbone, to_arrays(learner.head), outputs, state)
+
+
+def arrays_of(head: Head) -> dict[str, NDArray[np.float32]]:
+    """A solved head's tensors by the names they are released under."""
+    named = {"mean": head.mean, "std": head.std, "weight": head.matrix.T, "bias": head.bias}
+    return {name: value.astype(np.float32) for name, value in named.items()}
 
 
 def load_tuned(run_dir: Path, backbone_cache: Path | None = None) -> Tuned:
@@ -167,38 +180,80 @@ def load_tuned(run_dir: Path, backbone_cache: Path | None = None) -> Tuned:
     backbone = load_backbone(
         model_id, spec.model.input.size, facts["revision"], backbone_cache, spec.model.code
     )
-    if spec.method.kind != "probe":
-        _load_adapter(run_dir, spec, backbone)
-    arrays = {name: value.astype(np.float64) for name, value in tensors.items()}
-    head = Head(arrays["mean"], arrays["std"], arrays["weight"].T, arrays["bias"])
+    load_adapter_of(run_dir, spec, backbone)
+    head: Head | LinearHead = _solved(tensors)
+    if facts.get("head", "linear") != "linear":
+        head = load_head(run_dir, facts["head"])
     task = find_task(spec.task, facts.get("task_state"))
     return Tuned(spec, tuple(facts["outputs"]), backbone, head, task)
 
 
-def _load_adapter(run_dir: Path, spec: TuneSpec, backbone: Backbone) -> None:
-    import torch
+def load_head(run_dir: Path, kind: str) -> LinearHead:
+    """The head of a run as a module of that kind; a linear one may grow into any.
+
+    Raises ConfigurationError where a tensor is missing.
+    """
+    from safetensors.numpy import load_file
+
+    from training.heads import KINDS, from_arrays
+
+    tensors = load_file(run_dir / "head.safetensors")
+    if set(tensors) == set(_HEAD):
+        return KINDS[kind](_solved(tensors)).eval()
+    try:
+        return from_arrays(kind, tensors)
+    except (KeyError, RuntimeError) as error:
+        raise ConfigurationError(
+            f"head.safetensors of run {run_dir.name} does not fit a head of kind {kind} ({error}). Run its TuneSpec again."
+        ) from None
+
+
+def _solved(tensors: Mapping[str, NDArray[np.float32]]) -> Head:
+    arrays = {name: tensors[name].astype(np.float64) for name in _HEAD}
+    return Head(arrays["mean"], arrays["std"], arrays["weight"].T, arrays["bias"])
+
+
+def load_adapter_of(run_dir: Path, spec: TuneSpec, backbone: Backbone) -> None:
+    """Puts what a run changed into its backbone, in place; nothing for a probe.
+
+    Raises ConfigurationError where a file or a tensor is missing.
+    """
     from safetensors.torch import load_file
 
     from training.lowrank import load_adapter
 
+    if spec.method.kind == "probe":
+        return
     path = run_dir / "adapter.safetensors"
     if not path.is_file():
         raise ConfigurationError(f"Run {run_dir.name} has no adapter.safetensors. Run its TuneSpec again.")
     tensors = load_file(path)
+    needs_base = spec.method.warm_start != "probe" and spec.method.kind != "full"
+    if needs_base and not (run_dir / BASE).is_file():
+        raise ConfigurationError(f"Run {run_dir.name} has no {BASE}. Run its TuneSpec again.")
+    base = load_file(run_dir / BASE) if needs_base else {}
     try:
+        _fill(backbone, base)
         if spec.method.kind == "lora":
             load_adapter(backbone.model, tensors, spec.method.rank)
         else:
-            own = dict(backbone.model.named_parameters())
-            with torch.no_grad():
-                for name, tensor in tensors.items():
-                    own[name].copy_(tensor)
+            _fill(backbone, tensors)
             _refuse_unmoved(spec, backbone, set(tensors))
-    except KeyError as error:
+    except (KeyError, RuntimeError) as error:
         raise ConfigurationError(
             f"adapter.safetensors of run {run_dir.name} does not fit the backbone ({error}). Run its TuneSpec again."
         ) from None
     backbone.model.eval()
+
+
+def _fill(backbone: Backbone, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raises KeyError where the backbone has no such tensor, RuntimeError where it has another shape."""
+    import torch
+
+    own = dict(backbone.model.named_parameters())
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
 
 
 def _refuse_unmoved(spec: TuneSpec, backbone: Backbone, found: set[str]) -> None:

@@ -20,7 +20,10 @@ from training.spec import TuneSpec
 if TYPE_CHECKING:
     import torch
 
+    from training.heads import HeadLearner
     from training.method import Learner
+
+    AnyLearner = Learner | HeadLearner
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,7 +33,7 @@ LOG_EVERY = 10
 CLIP_NORM = 1.0
 
 
-def learn(job: Job, fold: Fold, learner: Learner, n_folds: int, done: float) -> checkpoint.State:
+def learn(job: Job, fold: Fold, learner: AnyLearner, n_folds: int, done: float) -> checkpoint.State:
     """The loop. The state it ends with holds the best weights on the tune split."""
     import torch
 
@@ -88,7 +91,7 @@ def learn(job: Job, fold: Fold, learner: Learner, n_folds: int, done: float) -> 
     return state
 
 
-def _watch(job: Job, fold: Fold, learner: Learner, state: checkpoint.State, epoch: int) -> None:
+def _watch(job: Job, fold: Fold, learner: AnyLearner, state: checkpoint.State, epoch: int) -> None:
     """Judges the weights on the tune split and keeps them where they are the best so far; without one, the last."""
     if not len(fold.tune):
         state.best, state.best_step = _copy_moving(learner), state.step
@@ -124,7 +127,7 @@ def schedule(step: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
-def predict(job: Job, learner: Learner, indices: Ints, done: float | None) -> Floats:
+def predict(job: Job, learner: AnyLearner, indices: Ints, done: float | None) -> Floats:
     """Logits [len(indices), C], without augmentation. `done`: the progress to beat the heart with."""
     import torch
 
@@ -138,7 +141,7 @@ def predict(job: Job, learner: Learner, indices: Ints, done: float | None) -> Fl
     return np.concatenate(found).astype(np.float64)
 
 
-def load_moving(learner: Learner, tensors: dict[str, torch.Tensor]) -> None:
+def load_moving(learner: AnyLearner, tensors: dict[str, torch.Tensor]) -> None:
     """Fills what learns; raises KeyError where a tensor is missing."""
     import torch
 
@@ -147,7 +150,7 @@ def load_moving(learner: Learner, tensors: dict[str, torch.Tensor]) -> None:
             parameter.copy_(tensors[name])
 
 
-def _copy_moving(learner: Learner) -> dict[str, torch.Tensor]:
+def _copy_moving(learner: AnyLearner) -> dict[str, torch.Tensor]:
     return {name: p.detach().cpu().clone() for name, p in learner.moving().items()}
 
 

@@ -48,12 +48,12 @@ class LinearHead(nn.Module):
     def forward(self, cls: torch.Tensor, tokens: torch.Tensor, n_tiles: int) -> torch.Tensor:
         """Class vectors [B*T, D] and patch tokens [B*T, P, D] -> logits [B, C]."""
         features = pool(cls, tokens, n_tiles)  # [B, 2D]
+        of_series = tokens.reshape(len(features), -1, tokens.shape[2])  # [B*T, P, D] -> [B, T*P, D]
+        return self.judge(features, of_series.to(features.dtype))
+
+    def judge(self, features: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
+        """Pooled features [B, 2D] and all patch tokens of a series [B, P, D], which this head leaves aside -> [B, C]."""
         return cast(torch.Tensor, self.linear((features - self.mean) / self.std))
-
-
-def head_module(head: Head) -> LinearHead:
-    """The module that goes on learning from a solved head: class vectors, patch tokens and tiles a series -> logits."""
-    return LinearHead(head)
 
 
 class _Passed(nn.Module):
@@ -77,13 +77,13 @@ class Learner(nn.Module):
         backbone: Backbone,
         tiles: batches.Tiles,
         cached: Cached,
-        head: Head,
+        head: LinearHead,
         device: torch.device,
     ) -> None:
         super().__init__()
         self.spec, self.preprocess, self.tiles, self.cached = spec, backbone.preprocess, tiles, cached
         self.backbone = backbone
-        self.encoder, self.head = backbone.model, head_module(head)
+        self.encoder, self.head = backbone.model, head
         kind = spec.method.kind
         self.is_cut = kind == "cut"
         if kind == "lora":

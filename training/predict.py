@@ -108,7 +108,7 @@ def predict(
 def model_digest(run_dir: Path) -> str:
     """SHA-256 over every released tensor file of a run, hex: which model a prediction is of."""
     digest = hashlib.sha256()
-    for name in ("head.safetensors", "adapter.safetensors"):
+    for name in ("head.safetensors", "adapter.safetensors", "base.safetensors"):
         path = run_dir / name
         if path.is_file():
             digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())

@@ -149,6 +149,17 @@ class Method(_Part):
         description="probe: a head on frozen features; cut: the last blocks, from cached activations; lora: low-rank "
         "updates; last_n: the last blocks, from pixels; full: everything."
     )
+    head: Literal["linear", "mlp", "attentive"] = Field(
+        default="linear",
+        description="linear: solved to the optimum; mlp: a perceptron beside it; attentive: each output weighs the patch "
+        "tokens. Every method starts from the head that was learned on frozen features.",
+    )
+    warm_start: str = Field(
+        default="probe",
+        pattern=r"^(probe|[0-9a-f]{16})$",
+        description="probe: the backbone as it came, with the probe as head; or the id of a finished run whose weights are "
+        "the start (last_n, lora, full).",
+    )
     blocks: int = Field(default=2, ge=1, description="How many of the last blocks move (cut, last_n).")
     rank: int = Field(default=8, ge=1, le=256, description="Rank of the low-rank updates (lora).")
     views: int = Field(
@@ -160,6 +171,14 @@ class Method(_Part):
     head_lr: float = Field(default=1e-3, gt=0, lt=1, description="Peak learning rate of the head.")
     weight_decay: float = Field(default=0.05, ge=0, lt=1, description="AdamW weight decay of matrices.")
     batch_size: int = Field(default=16, ge=1, le=4096, description="Series a step.")
+
+    @model_validator(mode="after")
+    def _warm_start_from_pixels(self) -> Method:
+        if self.warm_start != "probe" and self.kind in ("probe", "cut"):
+            raise ValueError(
+                f"{self.kind} reads what was cached of the backbone as it came; warm_start: probe is all it can"
+            )
+        return self
 
 
 class Split(_Part):

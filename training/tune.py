@@ -34,6 +34,7 @@ from training.spec import TuneSpec, run_id
 
 if TYPE_CHECKING:
     from training.backbone import Backbone
+    from training.method import LinearHead
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -100,14 +101,22 @@ def _fit_all(job: Job, backbone: Backbone, tiles: batches.Tiles, cached: cache.C
         done = 0.35 + 0.55 * number / len(folds)
         job.beat(f"fitting {fold.name}", done)
         head = _fit_probe(job, fold, cached)
-        if job.spec.method.kind == "probe":
-            baseline = job.task.fit_baseline(cached.features[fold.train], job.targets[fold.train])
-            untuned, tuned = baseline.logits(cached.features), head.logits(cached.features)
-            if number == 0:
-                _export_probe(job, backbone, head)
+        solved = head.logits(cached.features)
+        if job.spec.method.head == "linear":
+            module, logits = None, solved
         else:
-            untuned = head.logits(cached.features)
-            tuned = _fit_learner(job, fold, backbone, tiles, cached, head, len(folds), done)
+            module, logits = _learn_head(job, fold, backbone, tiles, head, len(folds), done)
+        if job.spec.method.kind == "probe":
+            # what the head's form adds to the linear probe; of the linear one, what fitting adds to no fit
+            untuned, tuned = solved, logits
+            if module is None:
+                baseline = job.task.fit_baseline(cached.features[fold.train], job.targets[fold.train])
+                untuned = baseline.logits(cached.features)
+            if number == 0:
+                _export_probe(job, backbone, head, module)
+        else:
+            untuned = logits
+            tuned = _fit_learner(job, fold, backbone, tiles, cached, head, module, len(folds), done)
         found.append(_judge(job, fold, untuned, tuned))
     return Scores.concatenate(found)
 
@@ -119,20 +128,25 @@ def _fit_learner(
     tiles: batches.Tiles,
     cached: cache.Cached,
     head: probe.Head,
+    module: LinearHead | None,
     n_folds: int,
     done: float,
 ) -> Floats:
-    """Logits [N, C] of the best state; rows that nobody asks for are NaN."""
+    """Logits [N, C] of the best state; rows that nobody asks for are NaN. module: the head where it was learned."""
     from training.export import export_learner
     from training.loop import learn, load_moving, predict
-    from training.method import Learner
+    from training.method import Learner, LinearHead
+    from training.warm_start import Warm, warm_up
 
     own = dataclasses.replace(backbone, model=copy.deepcopy(backbone.model))
-    learner = Learner(job.spec, own, tiles, cached, head, job.device)
+    start = Warm(LinearHead(head) if module is None else module, {})
+    if job.spec.method.warm_start != "probe":
+        start = warm_up(job, backbone, own)
+    learner = Learner(job.spec, own, tiles, cached, start.head, job.device)
     state = learn(job, fold, learner, n_folds, done)
     load_moving(learner, state.best)
     if fold.name == "cohort":
-        export_learner(job.run, job.spec, backbone, learner, job.names, job.task.state())
+        export_learner(job.run, job.spec, backbone, learner, job.names, job.task.state(), start.base)
         job.run.write_json("loop.json", checkpoint.counters(state))
     logits = np.full((len(job.examples), len(job.names)), np.nan)
     asked = np.union1d(fold.judged, fold.tune)
@@ -140,8 +154,41 @@ def _fit_learner(
     return logits
 
 
+def _learn_head(
+    job: Job,
+    fold: Fold,
+    backbone: Backbone,
+    tiles: batches.Tiles,
+    head: probe.Head,
+    n_folds: int,
+    done: float,
+) -> tuple[LinearHead, Floats]:
+    """The head of the spec's form, learned on frozen features from the solved probe, and its logits [N, C]."""
+    from training.heads import HeadLearner, head_module
+    from training.loop import learn, load_moving, predict
+
+    method = job.spec.method
+    cached = cache.frozen(
+        backbone,
+        tiles,
+        job.device,
+        job.precision,
+        tokens=method.head == "attentive",
+        progress=lambda n, of: job.beat("patch tokens", done),
+    )
+    module = head_module(head, method)
+    learner = HeadLearner(method, module, tiles, cached, job.device)
+    # of a method that goes on from here this is a fit of its own, with a checkpoint and curves of its own
+    own = fold if method.kind == "probe" else dataclasses.replace(fold, name=f"{fold.name}-head")
+    state = learn(job, own, learner, n_folds, done)
+    load_moving(learner, state.best)
+    if method.kind == "probe" and fold.name == "cohort":
+        job.run.write_json("loop.json", checkpoint.counters(state))
+    return module, predict(job, learner, np.arange(len(job.examples)), done)
+
+
 def _fit_probe(job: Job, fold: Fold, cached: cache.Cached) -> probe.Head:
-    is_tuned_arm = job.spec.method.kind == "probe"
+    is_tuned_arm = job.spec.method.kind == "probe" and job.spec.method.head == "linear"
 
     def log(step: int, values: dict[str, float]) -> None:
         if is_tuned_arm:
@@ -217,6 +264,7 @@ def _gpu_peak(job: Job) -> int | None:
 def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backbone, Pack]:
     from training.backbone import load_backbone
     from training.export import write_environment
+    from training.warm_start import check_fits
 
     write_environment(job.run, job.device, job.precision)
     job.beat("loading the backbone", 0.01)
@@ -224,6 +272,7 @@ def _load(job: Job, lake_root: Path, backbone_cache: Path | None) -> tuple[Backb
     backbone = load_backbone(seen.id, seen.input.size, seen.revision, backbone_cache, seen.code)
     moving = job.spec.method.blocks
     shown.refuse_misfit(seen.input, backbone.preprocess, seen.id)
+    check_fits(job, backbone.revision)
     n_blocks = len(backbone.flow.blocks)  # one pass: a model that cannot run is told of before tiles are made
     if job.spec.method.kind in ("cut", "last_n") and moving >= len(backbone.blocks()):
         raise ConfigurationError(f"method.blocks is {moving}, the backbone has {n_blocks}: leave one frozen.")
@@ -261,7 +310,9 @@ def _frozen(job: Job, backbone: Backbone, tiles: batches.Tiles) -> cache.Cached:
     )
 
 
-def _export_probe(job: Job, backbone: Backbone, head: probe.Head) -> None:
-    from training.export import export_head
+def _export_probe(job: Job, backbone: Backbone, head: probe.Head, module: LinearHead | None) -> None:
+    from training.export import arrays_of, export_head
+    from training.heads import to_arrays
 
-    export_head(job.run, job.spec, backbone, head, job.names, job.task.state())
+    arrays = arrays_of(head) if module is None else to_arrays(module)
+    export_head(job.run, job.spec, backbone, arrays, job.names, job.task.state())

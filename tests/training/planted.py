@@ -31,6 +31,7 @@ def lay_down(
     leak: bool = False,
     outcome: bool = False,
     measured: bool = False,
+    needle: bool = False,
     size: int = SIZE,
     left_out: tuple[int, ...] = (),
 ) -> Path:
@@ -38,12 +39,13 @@ def lay_down(
 
     With two classes label `opacity` and covariate `fibrosis`; with three, label `grade` holds the class number: nothing,
     a bright patch, a dark one. `outcome`: besides, `days` and `died`, six times as soon with the patch, and `age`, which says
-    nothing of it. `measured`: label `dose` is 10 to 70 by how bright the patch is, `flat` always 1. `left_out`: members whose
-    frames the pack could not read.
+    nothing of it. `measured`: label `dose` is 10 to 70 by how bright the patch is, `flat` always 1. `needle`: the
+    patch is one of 7 px at any place, striped where the label is 1 and flat where it is 0, both as bright. `left_out`:
+    members whose frames the pack could not read.
     """
     rng = np.random.default_rng(seed)
     cohort_id = hashlib.sha256(
-        f"{name} {n} {signal} {tiles} {n_classes} {seed} {leak} {outcome} {size}{measured or ''}".encode()
+        f"{name} {n} {signal} {tiles} {n_classes} {seed} {leak} {outcome} {size}{measured or ''}{needle or ''}".encode()
     ).hexdigest()[:16]
     folder = lake / "cohorts" / cohort_id
     pack = folder / "packs" / "byhand"
@@ -72,7 +74,12 @@ def lay_down(
         members.append(Member(cohort_id, ids[0], ids[1], ids[2], site, split, labels, covariates))
         for t in range(tiles):
             image = rng.normal(100, 20, (size, size))
-            image[: size // 2, : size // 2] += shown
+            if needle:
+                y, x = (int(v) * 7 for v in rng.integers(size // 7, size=2))
+                stripes = np.where(np.arange(7) % 2, 1.0, -1.0) * label
+                image[y : y + 7, x : x + 7] += signal * (1 + stripes)
+            else:
+                image[: size // 2, : size // 2] += shown
             if i in left_out:
                 continue
             rows.append((i, t, np.clip(image, 0, 255).astype(np.uint8).tobytes()))

@@ -33,6 +33,8 @@ from training.task import find_task
 BASELINES = {
     "prototype": "the nearest class mean on the frozen backbone's features: the train split is averaged, nothing is fitted",
     "base_probe": "a logistic probe on the frozen backbone's features, fitted on the same patients with the same weights",
+    "base_mlp": "a perceptron on the frozen backbone's features, learned on the same patients with the same weights",
+    "base_attentive": "attention over the frozen backbone's patch tokens, learned on the same patients with the same weights",
     "component": "one component of partial least squares on the frozen backbone's features: covariances, nothing is fitted",
     "base_ridge": "a ridge probe on the frozen backbone's features, fitted on the same patients with the same weights",
 }
@@ -47,6 +49,8 @@ _ITEM = pa.schema(
 def baseline_of(spec: TuneSpec) -> str:
     """Name of the untuned arm. A probe moves no weight of the backbone, so it cannot be its own baseline."""
     of_probe, of_others = find_task(spec.task).arms
+    if spec.method.head != "linear":
+        return of_others if spec.method.kind == "probe" else f"base_{spec.method.head}"
     return of_probe if spec.method.kind == "probe" else of_others
 
 
