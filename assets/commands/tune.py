@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assets.commands.runs import shown_metrics
-from assets.console import Bar, Session
+from assets.console import Bar, Session, table
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -22,10 +22,18 @@ def tune(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key; repeatable.")
     ] = None,
+    ladder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND,KIND", help="One run a method, each from the one before, then all side by side."
+        ),
+    ] = None,
 ) -> None:
     """Tune a foundation model on a cohort, and set it beside the untuned one. A stopped run goes on.
 
     Example: rwid tune nodule-cut --cohort chest-ct-nodule --set method.blocks=3
+
+    Example: rwid tune demo --ladder probe,cut,lora,full --set budget.max_minutes=2
     """
     from assets.instance import opened
     from curation.settings import open_home
@@ -33,8 +41,67 @@ def tune(
     session: Session = context.obj
     settings = session.settings()
     with opened(open_home(settings)) as instance, session.bar() as bar:
+        if ladder:
+            facts = _climb(instance, settings, spec, cohort, set_ or [], ladder, bar)
+            session.done(facts, _shown_ladder(facts))
+            return
         facts = tune_and_follow(instance, settings, spec, cohort, set_ or [], bar)
     session.done(facts, *shown_metrics(facts))
+
+
+def _climb(
+    instance: "dg.DagsterInstance",
+    settings: "Settings",
+    spec: str,
+    cohort: str | None,
+    overrides: Sequence[str],
+    ladder: str,
+    bar: Bar,
+) -> dict[str, Any]:
+    """Every rung as a run of its own, the lower one first; their runs and how they compare."""
+    from dataclasses import asdict
+
+    from training.ladder import overrides_of, parse_ladder, rungs
+
+    kinds = parse_ladder(ladder)
+    wanted = [resolve(settings, spec, cohort, [*overrides, f"method.kind={kind}"])[0] for kind in kinds]
+    before: tuple[str, str] | None = None
+    run_ids = []
+    for kind, one in zip(kinds, wanted, strict=True):
+        own = overrides_of(kind, before, one.split.policy)
+        run = tune_and_follow(instance, settings, spec, cohort, [*overrides, *own], bar)
+        before = (kind, run["run_id"])
+        run_ids.append(run["run_id"])
+    return {"ladder": [asdict(rung) for rung in rungs(settings.places.lake, run_ids)]}
+
+
+def _shown_ladder(facts: dict[str, Any]) -> Any:
+    """The rungs as a table: each one's headline metric, and what it adds to the rung before."""
+    found = facts["ladder"]
+    rows = [
+        (
+            one["kind"], one["run_id"], one["starts_from"], _told(one, "value", "low", "high", ".3f"),
+            _told(one, "added", "added_low", "added_high", "+.3f"), one["n"], one["minutes"],
+        )
+        for one in found
+    ]  # fmt: skip
+    columns = (
+        "method",
+        "run",
+        "starts from",
+        found[0]["metric"],
+        "adds to the one before",
+        "studies",
+        "minutes",
+    )
+    return table(f"Ladder on {found[0]['split']}, 95 % intervals, the same draws", columns, rows)
+
+
+def _told(one: dict[str, Any], value: str, low: str, high: str, form: str) -> str | None:
+    if one[value] is None:
+        return None
+    interval = "" if one[low] is None else f" ({one[low]:{form}} to {one[high]:{form}})"
+    return f"{one[value]:{form}}{interval}"
 
 
 def tune_and_follow(
