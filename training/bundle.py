@@ -22,7 +22,7 @@ from training.runs import RunFolder
 FACTS, ONNX = "bundle.json", "model.onnx"
 NEEDED = ("spec.json", "preprocess.json", "head.safetensors", "operating_points.json")
 WELCOME = (
-    "adapter.safetensors", "adapter_config.json", "report.json", "report.html", "model_card.md", "env.json", "precheck.json",
+    "adapter.safetensors", "adapter_config.json", "base.safetensors", "report.json", "report.html", "model_card.md", "env.json", "precheck.json",
 )  # fmt: skip
 _UNSAFE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".npy", ".npz")
 """Endings of files that may run code when they are read, or that nothing here reads."""
