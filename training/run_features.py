@@ -75,8 +75,12 @@ def read_run_features(
     run = read_run(lake_root, run_id)
     folder = RunFolder(lake_root, run_id)
     facts = folder.read_json("preprocess.json")
-    if run["status"] != "done" or facts is None:
+    if run["status"] != "done":
         raise ConfigurationError(f"Run {run_id} is {run['status']}: let it finish first (rwid tune goes on).")
+    if facts is None:
+        raise ConfigurationError(
+            f"Run {run_id} has no preprocess.json, so its features cannot be found. Run its spec again."
+        )
     cohort = lake_root / "cohorts" / str(run["cohort_id"])
     if not (cohort / "members.parquet").is_file():
         raise ConfigurationError(f"Cohort {cohort.name} of run {run_id} is not in this lake; build it again.")

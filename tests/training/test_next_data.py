@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import roc_auc_score
 
+from assets.cli import main
 from curation.records import ConfigurationError
 from tests.training.planted import lay_down, tree
 from training.active import ask, doubts, spread
@@ -155,7 +158,7 @@ def test_copies_and_the_same_patient_are_not_asked_twice_and_certainty_is_asked_
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished probe on a cohort in which some labels of the train split are unknown or uncertain."""
-    root = tmp_path_factory.mktemp("lake")
+    root = tmp_path_factory.mktemp("home") / "lake"
     folder = lay_down(root, n=150)
     table = pq.read_table(folder / "members.parquet")
     rows = table.to_pylist()
@@ -204,6 +207,21 @@ def test_another_cohort_is_a_pool_without_patients_by_whom_the_run_is_judged(lak
     asked = ask(of, pool="wider", with_labelled=True)
     judged_by = {p for p, s in zip(of.examples.patient_id, of.examples.split, strict=True) if s != "train"}
     assert asked and not judged_by & {a.patient_id for a in asked}
+
+
+def test_the_commands_say_it_as_json_and_write_ids_alone(
+    lake: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["--home", str(lake[0].parent), "--json"]
+    assert main([*call, "queue", lake[1], "--n", "3", "--out", str(tmp_path / "queue.csv")]) == 0
+    told = json.loads(capsys.readouterr().out)["queue"]
+    rows = list(csv.DictReader((tmp_path / "queue.csv").open()))
+    assert [r["study_id"] for r in rows] == [q["study_id"] for q in told] and len(rows) == 3
+    assert not {"patient_id", "report", "text"} & set(rows[0])
+    assert main([*call, "next-data", lake[1]]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["sentences"] and "distance" not in found["coverage"]
+    assert {p["is_measured"] for p in found["curve"]["points"]} == {True, False}
 
 
 def test_a_run_that_has_not_finished_is_not_asked(lake: tuple[Path, str]) -> None:

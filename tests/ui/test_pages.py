@@ -342,3 +342,15 @@ def test_a_correction_is_kept_and_recorded_by_dagster_or_told_as_a_command(
     page.button(key="record").click().run()
     assert "rwid relabel corrections.csv --cohort" in texts(page)
     assert "Nothing has come into the lake since" in texts(page)
+
+
+def test_what_would_help_next_is_asked_of_finished_runs_and_says_what_is_missing(draw: Draw) -> None:
+    page = draw("run", run=tiny.RUN)
+    page.toggle(key="next_data").set_value(True).run()
+    assert not page.exception
+    assert "has no preprocess.json" in texts(page)
+
+
+def test_lists_that_hold_nothing_say_so_or_what_to_do(draw: Draw) -> None:
+    assert "Nothing here." in texts(draw("run", run=tiny.RUN, look="Suspect labels"))
+    assert "has no preprocess.json" in texts(draw("run", run=tiny.RUN, look="To label next"))

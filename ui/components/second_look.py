@@ -35,7 +35,13 @@ def show(catalog: Catalog, run: Mapping[str, Any]) -> None:
     st.header("Look again", anchor=False)
     kinds = list(_KINDS) if is_yes_no(run) else [WRONG]
     kind = st.segmented_control(
-        "List", kinds, default=WRONG, required=True, key="look", label_visibility="collapsed"
+        "List",
+        kinds,
+        default=WRONG,
+        required=True,
+        key="look",
+        bind="query-params",
+        label_visibility="collapsed",
     )
     st.caption(_KINDS[kind])
     with st.container(horizontal=True):
