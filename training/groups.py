@@ -66,6 +66,8 @@ def _study_facts(lake_root: Path, examples: Examples) -> dict[str, dict[Any, Any
     plain = [f.name for f in schema_of(StudyRow) if str(f.type) in ("string", "double", "int32", "bool")]
     connection = Lake(lake_root).connect(number)
     try:
+        # ids as ids: as text they would match no member, and every value would be unknown
+        connection.execute("SET arrow_lossless_conversion = true")
         table: Any = connection.sql(f"SELECT study_id, {', '.join(plain)} FROM studies").to_arrow_table()
     finally:
         connection.close()
