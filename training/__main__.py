@@ -22,6 +22,7 @@ from typing import Any
 from curation.lake import LakeError
 from curation.pack import PackError
 from curation.records import ConfigurationError
+from training.processes import is_member, join, launch
 from training.runs import read_run
 from training.spec import load_spec
 
@@ -37,10 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     overrides = [*asked.set, *([f"cohort={asked.cohort}"] if asked.cohort else [])]
     stop = _stop_on_sigterm()
-    with _reporter() as report:
-        try:
-            spec = load_spec(asked.spec, overrides, [asked.recipes] if asked.recipes else [])
-            from training.job import Diverged, Stopped
+    try:
+        spec = load_spec(asked.spec, overrides, [asked.recipes] if asked.recipes else [])
+        if spec.compute.processes > 1 and not is_member():
+            return launch(sys.argv[1:] if arguments is None else arguments, spec.compute.processes, stop)
+        group = join(spec.compute.device)
+        with _reporter(group.is_first) as report:
+            from training.job import Diverged, Exhausted, Stopped
             from training.tune import tune
 
             try:
@@ -48,12 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except Stopped:
                 print("Stopped; the same command goes on from here.", file=sys.stderr)  # noqa: T201
                 return EXIT_STOPPED
-            except Diverged as error:
+            except (Diverged, Exhausted) as error:
                 print(error, file=sys.stderr)  # noqa: T201
                 return EXIT_FAILED
-        except (ConfigurationError, PackError, LakeError) as error:
-            print(error, file=sys.stderr)  # noqa: T201
-            return EXIT_WRONG_USE
+    except (ConfigurationError, PackError, LakeError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return EXIT_WRONG_USE
+    if not group.is_first:
+        return 0
     facts = read_run(asked.lake, path.name)
     verdict = (facts["report"] or {}).get("verdict")
     answer = {"run_id": path.name, "path": str(path), "status": facts["status"], "verdict": verdict}
@@ -88,8 +94,11 @@ def _stop_on_sigterm() -> Callable[[], bool]:
 
 
 @contextmanager
-def _reporter() -> Iterator[Report]:
-    """Where progress goes: standard error, and Dagster where it launched this process."""
+def _reporter(is_first: bool) -> Iterator[Report]:
+    """Where progress goes: standard error, and Dagster where it launched this process; one of a group speaks."""
+    if not is_first:
+        yield lambda facts: None
+        return
     if "DAGSTER_PIPES_CONTEXT" not in os.environ:
         yield _thinned(_print)
         return

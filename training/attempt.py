@@ -5,6 +5,7 @@ What belongs here: the lock, run.parquet and the last word in status.json. What 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from curation.lake import LakeError
 from curation.pack import PackError
 from curation.records import ConfigurationError, Run
-from training.job import Diverged, Stopped
+from training.job import Diverged, Exhausted, Stopped
 from training.runs import RunFolder
 from training.spec import TuneSpec
 
@@ -44,6 +45,8 @@ def alone(run: RunFolder) -> Iterator[None]:
             raise ConfigurationError(
                 f"Run {run.run_id} is being computed by another process. Wait, or stop that one."
             ) from None
+        for path in run.path.glob("**/.*-*-*"):  # what a killed attempt was writing aside
+            path.unlink(missing_ok=True)
         yield
 
 
@@ -77,11 +80,12 @@ def recorded(
     record("running")
     run.beat("running", progress=0.0, step=0, message="starting")
     try:
-        yield clock
+        with _told_of_full_disk():
+            yield clock
     except BaseException as error:
         # whatever ended it, the folder must say so; the error itself goes on
         status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
-        is_ours = isinstance(error, ConfigurationError | Diverged | PackError | LakeError)
+        is_ours = isinstance(error, ConfigurationError | Diverged | Exhausted | PackError | LakeError)
         message = (
             str(error)
             if is_ours
@@ -89,11 +93,40 @@ def recorded(
             if status == "stopped"
             else type(error).__name__
         )
-        record(status)
-        last = run.read_json("status.json") or {}
-        run.beat(
-            status, progress=float(last.get("progress", 0)), step=int(last.get("step", 0)), message=message
-        )
+        with _heeding_full_disk(error):
+            last = run.read_json("status.json") or {}
+            run.beat(
+                status,
+                progress=float(last.get("progress", 0)),
+                step=int(last.get("step", 0)),
+                message=message,
+            )
+            record(status)
         report({"kind": status, "run_id": run.run_id, "message": message})
         raise
     record("done")
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def _told_of_full_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise Exhausted(
+            "The disk is full; the last checkpoint is whole. Make room, then the same command goes on from there."
+        ) from error
+
+
+@contextmanager
+def _heeding_full_disk(reason: BaseException) -> Iterator[None]:
+    """A disk that is too full even for the last word must not hide why the run ended."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL or not isinstance(reason, Exhausted):
+            raise

@@ -43,7 +43,7 @@ DEVICE_SHARE = 0.5
 
 LOAD_BYTES = 64 << 20
 
-_ORDER, _AUGMENT, _VIEW = 0, 1, 2
+_ORDER, _AUGMENT, _VIEW, _STEP = 0, 1, 2, 3
 """Streams of random numbers: never shared between purposes."""
 
 
@@ -256,20 +256,35 @@ def view_of(index: int, seed: int, epoch: int, n_views: int) -> int:
     return int(_generator(seed, _VIEW, epoch, index).integers(n_views))
 
 
+def step_seed(seed: int, step: int, row: int) -> int:
+    """Where torch's own generator starts in one pass of one step: what a model draws (dropout) is no state either."""
+    return int(_generator(seed, _STEP, step, row).integers(2**63))
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor there; from pinned memory, so that the host does not wait for the copy."""
+    if device.type != "cuda" or tensor.device.type == "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def augment(
     tiles: torch.Tensor, indices: Ints, seed: int, epoch: int, limits: tuple[float, float] = (0.0, 255.0)
 ) -> torch.Tensor:
     """Light augmentation of [B, T, ..., H, W], float32: shift to 4 %, scale to 6 %, rotation to 4 degrees, gain, offset
     and noise. The same for all tiles of a series, channels and slices, but for the noise. Never a flip: sides have a
     meaning. `limits` are the values of black and white, beyond which nothing is kept.
+
+    Computed where the tiles are. What is drawn depends on counters alone; noise is drawn there too, so that two kinds of
+    device draw different noise, each of them the same every time.
     """
     import torch
     from torch.nn import functional
 
     draws = [_generator(seed, _AUGMENT, epoch, int(i)) for i in indices]
-    drawn = np.stack([g.uniform(-1, 1, size=6) for g in draws]).astype(np.float32)
-    grain = np.stack([g.standard_normal(tiles.shape[1:], dtype=np.float32) for g in draws])
-    knobs, noise = torch.from_numpy(drawn).to(tiles.device), torch.from_numpy(grain).to(tiles.device)
+    knobs = torch.from_numpy(np.stack([g.uniform(-1, 1, size=6) for g in draws]).astype(np.float32))
+    knobs = to_device(knobs, tiles.device)
+    noise = _noise(draws, tuple(tiles.shape[1:]), tiles.device)
     scale, angle = 1 + 0.06 * knobs[:, 2], torch.deg2rad(4 * knobs[:, 3])
     cos, sin = scale * angle.cos(), scale * angle.sin()
     shift = 0.08 * knobs[:, :2]  # of a grid from -1 to 1: 0.08 are 4 % of the width
@@ -283,6 +298,19 @@ def augment(
     gain, offset = (1 + 0.15 * knobs[:, 4]).view(-1, 1, 1, 1), (20 * knobs[:, 5]).view(-1, 1, 1, 1)
     levels = (moved * gain + offset + 3 * noise.flatten(1, -3)).clamp(0, 255).view(tiles.shape)
     return levels if limits == (0.0, 255.0) else levels * ((high - low) / 255) + low
+
+
+def _noise(draws: list[np.random.Generator], shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Standard normal numbers [B, *shape], float32; an example's own generator gives them, or starts the device's."""
+    import torch
+
+    if device.type == "cpu":
+        return torch.from_numpy(np.stack([g.standard_normal(shape, dtype=np.float32) for g in draws]))
+    generator = torch.Generator(device)
+    noise = torch.empty(len(draws), *shape, device=device)
+    for row, draw in zip(noise, draws, strict=True):
+        row.normal_(generator=generator.manual_seed(int(draw.integers(2**63))))
+    return noise
 
 
 def loss_weights(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class State:
-    """Where the loop stands. Order and augmentation follow from `step`, so no random state is kept."""
+    """Where the loop stands. Order, augmentation and dropout follow from `step`, so no random state is kept."""
 
     step: int = 0
     seconds: float = 0.0
@@ -28,9 +28,16 @@ class State:
     epochs_since_best: int = 0
     is_finished: bool = False
     stopped_by: str = ""
+    rows: int = 0
+    """Series in one pass, once memory made them fewer than the spec says; 0 before."""
     moving: dict[str, torch.Tensor] = field(default_factory=dict)
+    average: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Moving average of `moving`; empty where the spec asks for none."""
     best: dict[str, torch.Tensor] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
+
+
+_TENSORS = ("moving", "average", "best", "optimizer")
 
 
 def save(path: Path, state: State) -> None:
@@ -55,6 +62,4 @@ def load(path: Path) -> State | None:
 
 def counters(state: State) -> dict[str, Any]:
     """The state without its tensors, for the report."""
-    return {
-        f.name: getattr(state, f.name) for f in fields(state) if f.name not in ("moving", "best", "optimizer")
-    }
+    return {f.name: getattr(state, f.name) for f in fields(state) if f.name not in _TENSORS}

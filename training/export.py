@@ -137,7 +137,8 @@ def export_learner(
 
     if spec.method.kind == "lora":
         tensors = adapter_tensors(learner.encoder)
-        run.write_json("adapter_config.json", adapter_config(learner.lora_names, spec.method.rank))
+        method = spec.method
+        run.write_json("adapter_config.json", adapter_config(learner.lora_names, method.rank, method.dropout))
     else:
         moved = learner.moving().items()
         tensors = {n.removeprefix("encoder."): p.detach() for n, p in moved if n.startswith("encoder.")}

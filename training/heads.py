@@ -102,6 +102,7 @@ class HeadLearner(nn.Module):
         self.method, self.head, self.tiles, self.cached = method, head, tiles, cached
         self.to(device).eval()
         self.device = device
+        self.draws: list[nn.Dropout] = []
 
     def forward(self, indices: Ints, epoch: int | None) -> torch.Tensor:
         """Logits [B, C] of those members; they look the same in every epoch."""

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from curation.records import ConfigurationError
 from training import batches
+from training.device import settle
 from training.examples import Examples
+from training.processes import Processes
 from training.runs import RunFolder
 from training.spec import TuneSpec
 from training.task import Task, find_task
@@ -32,6 +34,10 @@ class Stopped(Exception):  # noqa: N818 - somebody asked for it
 
 class Diverged(Exception):  # noqa: N818 - the field's word
     """The loss is no number any more; the last good state is kept."""
+
+
+class Exhausted(Exception):  # noqa: N818 - likewise
+    """Memory or the disk is full; the last good state is kept and the same command goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,20 @@ class Job:
     report: Callable[[dict[str, Any]], None]
     should_stop: Callable[[], bool]
     checkpoint_every_s: float
+    processes: Processes
     furthest: float = 0.0
+    noted: str = ""
+
+    def is_asked_to_stop(self, may_agree: bool) -> bool:
+        """Whether somebody wants the run to stop. Several processes hear of it together, at steps where all ask."""
+        if self.processes.world == 1:
+            return self.should_stop()
+        return may_agree and self.processes.say(self.should_stop())
+
+    def note(self, sentence: str) -> None:
+        """What whoever looks at the run should know from now on; stands behind the stage in its status."""
+        self.noted = sentence
+        self.report({"kind": "note", "run_id": self.run.run_id, "message": sentence})
 
     def beat(
         self, stage: str, progress: float, step: int = 0, eta_s: float | None = None, **values: float
@@ -72,7 +91,8 @@ class Job:
         self.furthest = progress = max(
             self.furthest, progress
         )  # folds and stages overlap; a bar never goes back
-        self.run.beat("running", progress=progress, step=step, eta_s=eta_s, message=stage)
+        message = f"{stage} ({self.noted})" if self.noted else stage
+        self.run.beat("running", progress=progress, step=step, eta_s=eta_s, message=message)
         self.report(
             {
                 "kind": "progress",
@@ -83,7 +103,7 @@ class Job:
                 **values,
             }
         )
-        if self.should_stop() and stage != "tuning":
+        if stage != "tuning" and self.should_stop():
             raise Stopped
 
 
@@ -94,20 +114,10 @@ def make_job(
     report: Callable[[dict[str, Any]], None],
     should_stop: Callable[[], bool],
     checkpoint_every_s: float,
+    processes: Processes,
 ) -> Job:
     """The job of a spec: device, precision, targets and weights. Raises ConfigurationError where a GPU is not there."""
-    import torch
-
-    if spec.compute.threads:
-        torch.set_num_threads(spec.compute.threads)
-    has_gpu = torch.cuda.is_available()
-    name = spec.compute.device if spec.compute.device != "auto" else ("cuda" if has_gpu else "cpu")
-    if name.startswith("cuda") and not has_gpu:
-        raise ConfigurationError(
-            "compute.device asks for a GPU, and torch sees none. Set compute.device to auto or cpu."
-        )
-    device = torch.device(name)
-    precision = spec.compute.precision
+    device, precision = settle(spec.compute, processes.local)
     train = examples.split == "train"
     task = find_task(spec.task).prepared(examples.labels, train)
     names = task.outputs(examples.labels)
@@ -127,10 +137,11 @@ def make_job(
         targets=targets,
         weights=weights,
         device=device,
-        precision=("bf16" if device.type == "cuda" else "fp32") if precision == "auto" else precision,
+        precision=precision,
         report=report,
         should_stop=should_stop,
         checkpoint_every_s=checkpoint_every_s,
+        processes=processes,
     )
 
 

@@ -1,7 +1,8 @@
-"""The loop, read from top to bottom: batch, forward, loss, backward, log, judge, save.
+"""The loop, read from top to bottom: batch, step, log, judge, save.
 
-What belongs here: one fit of what moves, and predicting with it. What does not: what moves (method), what a run is made
-of (tune). Order and augmentation follow from the step, so the state holds no random numbers.
+What belongs here: one fit of what moves, and predicting with it. What does not: what moves (method), one step of the
+optimiser (step), what a run is made of (tune). Order, augmentation and dropout follow from the step, so the state holds no
+random numbers.
 """
 
 from __future__ import annotations
@@ -14,98 +15,117 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import batches, cache, checkpoint
-from training.job import Diverged, Fold, Job, Stopped, named
+from training.average import Average
+from training.job import Diverged, Exhausted, Fold, Job, Stopped, named
 from training.spec import TuneSpec
+from training.step import Stepper, is_out_of_memory, rows_a_pass
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
-    from training.heads import HeadLearner
-    from training.method import Learner
-
-    AnyLearner = Learner | HeadLearner
+    from training.step import AnyLearner
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 WARM_UP = 0.05
 LOG_EVERY = 10
-CLIP_NORM = 1.0
+"""Steps between two looks at what the device has computed."""
 
 
 def learn(job: Job, fold: Fold, learner: AnyLearner, n_folds: int, done: float) -> checkpoint.State:
-    """The loop. The state it ends with holds the best weights on the tune split."""
+    """The loop. The state it ends with holds the best weights on the tune split.
+
+    Raises Diverged, Exhausted or Stopped; the last state in which all was well is on disk.
+    """
     import torch
 
     spec, path = job.spec, job.run.checkpoints / f"{fold.name}.pt"
-    layout = learner.tiles.layout
-    steps = batches.Steps(fold.train, spec.seed, spec.method.batch_size, layout, expect=learner.expect)
-    total = min(spec.budget.max_steps, spec.budget.max_epochs * steps.an_epoch)
-    targets = torch.from_numpy(job.targets).to(job.device, torch.float32)
-    weights = torch.from_numpy(job.weights).to(job.device, torch.float32)
-    optimizer = torch.optim.AdamW(learner.groups(), lr=0.0, betas=(0.9, 0.98))
-    state = checkpoint.load(path)
-    if state is None:
-        state = checkpoint.State()
-        _watch(job, fold, learner, state, epoch=0)  # the start itself is a candidate: tuning must beat it
-    else:
+    optimizer = torch.optim.AdamW(
+        learner.groups(), lr=0.0, betas=(0.9, 0.98), fused=job.device.type == "cuda" or None
+    )
+    state = checkpoint.load(path) or checkpoint.State()
+    if state.rows:
+        job.note(f"memory ran out: {state.rows} series a pass")
+    if state.step:
         load_moving(learner, state.moving)
         optimizer.load_state_dict(state.optimizer)
-    last_tick = last_saved = time.monotonic()
+    average = Average(learner.moving(), spec.method.ema, state.average)
+    stepper = Stepper(job, learner, optimizer, average, state.rows)
+    steps = batches.Steps(
+        fold.train, spec.seed, spec.method.batch_size, learner.tiles.layout, expect=stepper.expect
+    )
+    total = min(spec.budget.max_steps, spec.budget.max_epochs * steps.an_epoch)
+    if state.best_step < 0:  # the start itself is a candidate: tuning must beat it
+        _watch(job, fold, learner, average, state, epoch=0)
+    last_tick = last_saved = last_told = time.monotonic()
+    shown = 0
 
     while not state.is_finished:
         epoch, offset, chosen = steps.at(state.step)
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * schedule(state.step, total)
 
-        with cache.autocast(job.device, job.precision):
-            logits = learner(chosen, epoch + 1)  # [B, C]
-        loss = job.task.loss(logits.float(), targets[chosen], weights[chosen])
-        if not bool(torch.isfinite(loss)):
-            raise Diverged(_diverged(state, spec))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(list(learner.moving().values()), CLIP_NORM)
-        optimizer.step()
+        loss = stepper.take(chosen, epoch + 1, state.step + 1)
 
-        state.step += 1
+        state.step, shown = state.step + 1, shown + len(chosen)
+        is_last = offset + 1 == steps.an_epoch or state.step == total
+        is_tight = stepper.rows < (state.rows or rows_a_pass(job))
         now = time.monotonic()
-        state.seconds += now - last_tick
-        speed, last_tick = len(chosen) / max(now - last_tick, 1e-9), now
+        state.seconds, last_tick = state.seconds + now - last_tick, now
+        is_asked = job.is_asked_to_stop(is_last or state.step % LOG_EVERY == 0)
+        is_due = is_last or is_tight or is_asked or now - last_saved >= job.checkpoint_every_s
+        if state.step % LOG_EVERY == 0 or state.step == 1 or is_due:
+            _refuse_divergence(stepper, state, spec)  # before anything is judged or kept
         if state.step % LOG_EVERY == 0 or state.step == 1:
             cost = loss.item()
-            job.run.log(state.step, epoch, named(fold, {"train/loss": cost}), speed)
+            job.run.log(
+                state.step, epoch, named(fold, {"train/loss": cost}), shown / max(now - last_told, 1e-9)
+            )
             share = state.step / total
             eta = (total - state.step) * state.seconds / state.step
             job.beat("tuning", done + 0.55 / n_folds * share, state.step, eta, loss=cost)
-        if offset + 1 == steps.an_epoch or state.step == total:
-            _watch(job, fold, learner, state, epoch + 1)
-            state.stopped_by = _why_stop(state, spec, total, n_folds)
+            last_told, shown = now, 0
+        if is_tight:
+            state.rows = stepper.rows
+            job.run.log(state.step, epoch, named(fold, {"train/series_a_pass": float(state.rows)}))
+            job.note(f"memory ran out: {state.rows} series a pass")
+        if is_last:
+            _watch(job, fold, learner, average, state, epoch + 1)
+            state.stopped_by = job.processes.say(_why_stop(state, spec, total, n_folds))
             state.is_finished = bool(state.stopped_by)
-        if state.is_finished or job.should_stop() or now - last_saved >= job.checkpoint_every_s:
-            state.moving, state.optimizer = _copy_moving(learner), optimizer.state_dict()
-            checkpoint.save(path, state)
+        if is_due:
+            state.moving, state.optimizer = _copied(learner.moving()), optimizer.state_dict()
+            state.average = _copied(average.tensors)
+            if job.processes.is_first:
+                checkpoint.save(path, state)
             last_saved = time.monotonic()
-            if job.should_stop() and not state.is_finished:
+            if is_asked and not state.is_finished:
                 raise Stopped
     return state
 
 
-def _watch(job: Job, fold: Fold, learner: AnyLearner, state: checkpoint.State, epoch: int) -> None:
+def _watch(
+    job: Job, fold: Fold, learner: AnyLearner, average: Average, state: checkpoint.State, epoch: int
+) -> None:
     """Judges the weights on the tune split and keeps them where they are the best so far; without one, the last."""
+    best = average.tensors or learner.moving()
     if not len(fold.tune):
-        state.best, state.best_step = _copy_moving(learner), state.step
+        state.best, state.best_step = _copied(best), state.step
         return
-    logits, truth = predict(job, learner, fold.tune, None), job.watched[fold.tune]
+    with average.shown():
+        logits, truth = predict(job, learner, fold.tune, None), job.watched[fold.tune]
     if not np.isfinite(logits).all():
-        raise Diverged(_diverged(state, job.spec))
+        raise Diverged(_diverged(state.step, state, job.spec))
     score, values = job.task.watch(logits, truth)
     job.run.log(state.step, epoch, named(fold, values))
     job.report({"kind": "epoch", "run_id": job.run.run_id, "fold": fold.name, "epoch": epoch, **values})
     state.epochs_since_best += 1
     if state.best_score is None or score > state.best_score:
         state.best_score, state.best_step, state.epochs_since_best = score, state.step, 0
-        state.best = _copy_moving(learner)
+        state.best = _copied(best)
 
 
 def _why_stop(state: checkpoint.State, spec: TuneSpec, total: int, n_folds: int) -> str:
@@ -128,17 +148,32 @@ def schedule(step: int, total: int) -> float:
 
 
 def predict(job: Job, learner: AnyLearner, indices: Ints, done: float | None) -> Floats:
-    """Logits [len(indices), C], without augmentation. `done`: the progress to beat the heart with."""
+    """Logits [len(indices), C], without augmentation. `done`: the progress to beat the heart with.
+
+    Where memory runs out it goes on with smaller batches. Raises Exhausted where one series is too much.
+    """
     import torch
 
-    found, shown = [], list(batches.batches_of(indices, 4 * job.spec.method.batch_size))
-    learner.expect(shown)
-    for chosen in shown:
-        with torch.inference_mode(), cache.autocast(job.device, job.precision):
-            found.append(learner(chosen, None).float().cpu().numpy())
+    found: list[Floats] = [np.empty((0, len(job.names)))]
+    start, size = 0, 4 * rows_a_pass(job)
+    indices = indices[job.processes.share(len(indices))]
+    learner.expect(list(batches.batches_of(indices, size)))
+    while start < len(indices):
+        try:
+            with torch.inference_mode(), cache.autocast(job.device, job.precision):
+                found.append(learner(indices[start : start + size], None).double().cpu().numpy())
+            start += size
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if size == 1:
+                raise Exhausted(
+                    "Memory does not hold one series: make model.input.size or tiles smaller."
+                ) from None
+            size //= 2
         if done is not None:
             job.beat("predicting", done)
-    return np.concatenate(found).astype(np.float64)
+    return job.processes.gathered(np.concatenate([f for f in found if len(f)] or found))
 
 
 def load_moving(learner: AnyLearner, tensors: dict[str, torch.Tensor]) -> None:
@@ -150,12 +185,17 @@ def load_moving(learner: AnyLearner, tensors: dict[str, torch.Tensor]) -> None:
             parameter.copy_(tensors[name])
 
 
-def _copy_moving(learner: AnyLearner) -> dict[str, torch.Tensor]:
-    return {name: p.detach().cpu().clone() for name, p in learner.moving().items()}
+def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
-def _diverged(state: checkpoint.State, spec: TuneSpec) -> str:
+def _refuse_divergence(stepper: Stepper, state: checkpoint.State, spec: TuneSpec) -> None:
+    if (step := stepper.first_bad_step()) is not None:
+        raise Diverged(_diverged(step, state, spec))
+
+
+def _diverged(step: int, state: checkpoint.State, spec: TuneSpec) -> str:
     return (
-        f"The loss is not a number any more at step {state.step}; the best state so far is of step {state.best_step}. "
+        f"The loss is not a number any more at step {step}; the best state so far is of step {state.best_step}. "
         f"Lower method.lr (a third of what it was), or set compute.precision to fp32 (now {spec.compute.precision})."
     )

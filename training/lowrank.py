@@ -26,8 +26,11 @@ class LowRank(nn.Module):
     Of a convolution [out, in, *kernel] A is one of the same kernel to `rank` channels, B one of 1 x 1 back.
     """
 
-    def __init__(self, base: nn.Module, rank: int, alpha: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, base: nn.Module, rank: int, alpha: float, generator: torch.Generator, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.base = base
         self.scale = alpha / rank
         weight = base.weight
@@ -37,27 +40,37 @@ class LowRank(nn.Module):
         self.lora_A = nn.Parameter(down * down[0].numel() ** -0.5)
         self.lora_B = nn.Parameter(torch.zeros(n_out, rank, *[1] * (len(inner) - 1)))
 
+    def __getattr__(self, name: str) -> Any:
+        """What a model reads off the layer that stood here: stride and kernel size for padding, the weight's type."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("base"), name)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """As the layer itself: [..., in] -> [..., out], or [N, in, *size] -> [N, out, *size]."""
-        base = self.base
+        base, own = self.base, self.dropout(x)
         if isinstance(base, nn.Conv2d):
-            down = functional.conv2d(x, self.lora_A, None, base.stride, base.padding, base.dilation)
+            down = functional.conv2d(own, self.lora_A, None, base.stride, base.padding, base.dilation)
             update = functional.conv2d(down, self.lora_B)
         elif isinstance(base, nn.Conv3d):
-            down = functional.conv3d(x, self.lora_A, None, base.stride, base.padding, base.dilation)
+            down = functional.conv3d(own, self.lora_A, None, base.stride, base.padding, base.dilation)
             update = functional.conv3d(down, self.lora_B)
         else:
-            update = functional.linear(functional.linear(x, self.lora_A), self.lora_B)
+            update = functional.linear(functional.linear(own, self.lora_A), self.lora_B)
         return torch.as_tensor(base(x) + self.scale * update)
 
 
-def add_updates(model: nn.Module, rank: int, seed: int) -> list[str]:
-    """Freezes the model and gives every matrix inside its blocks an update, in place; names of those layers."""
+def add_updates(model: nn.Module, rank: int, seed: int, dropout: float = 0.0) -> list[str]:
+    """Freezes the model and gives every matrix inside its blocks an update, in place; names of those layers.
+
+    dropout: share of what enters an update that is dropped while its `dropout` is in training mode.
+    """
     names = matrix_names(model)
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for name in names:
-        model.set_submodule(name, LowRank(model.get_submodule(name), rank, 2.0 * rank, generator))
+        model.set_submodule(name, LowRank(model.get_submodule(name), rank, 2.0 * rank, generator, dropout))
     return names
 
 
@@ -81,7 +94,7 @@ def load_adapter(model: nn.Module, tensors: Mapping[str, torch.Tensor], rank: in
             layer.lora_B.copy_(tensors[f"{_PREFIX}{name}.lora_B.weight"])
 
 
-def adapter_config(names: list[str], rank: int) -> dict[str, Any]:
+def adapter_config(names: list[str], rank: int, dropout: float = 0.0) -> dict[str, Any]:
     """PEFT's adapter_config.json."""
     return {
         "peft_type": "LORA",
@@ -89,7 +102,7 @@ def adapter_config(names: list[str], rank: int) -> dict[str, Any]:
         "inference_mode": True,
         "r": rank,
         "lora_alpha": 2 * rank,
-        "lora_dropout": 0.0,
+        "lora_dropout": dropout,
         "bias": "none",
         "target_modules": names,
     }

@@ -1,7 +1,7 @@
 """What moves: backbone plus head as one model that learns, for cut, lora, last_n and full.
 
 What belongs here: freezing, the head, what a batch is made of. What does not: the probe, which solves its head at once
-(probe), and the loop (tune). Models stay in evaluation mode: there is no dropout, so there is no hidden random state.
+(probe), and the loop (tune). Models stay in evaluation mode but for the dropouts that the spec asks for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import nn
 from training import batches
 from training.backbone import Backbone
 from training.cache import Cached, pool
-from training.lowrank import add_updates
+from training.device import compile_blocks
+from training.lowrank import LowRank, add_updates
 from training.probe import Head
 from training.spec import TuneSpec
 from training.structure import first_tensor
@@ -38,6 +39,7 @@ class LinearHead(nn.Module):
 
     def __init__(self, head: Head) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(0.0)
         self.register_buffer("mean", torch.tensor(head.mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(head.std, dtype=torch.float32))
         self.linear = nn.Linear(*head.matrix.shape)
@@ -53,7 +55,7 @@ class LinearHead(nn.Module):
 
     def judge(self, features: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
         """Pooled features [B, 2D] and all patch tokens of a series [B, P, D], which this head leaves aside -> [B, C]."""
-        return cast(torch.Tensor, self.linear((features - self.mean) / self.std))
+        return cast(torch.Tensor, self.linear(self.dropout((features - self.mean) / self.std)))
 
 
 class _Passed(nn.Module):
@@ -84,16 +86,24 @@ class Learner(nn.Module):
         self.spec, self.preprocess, self.tiles, self.cached = spec, backbone.preprocess, tiles, cached
         self.backbone = backbone
         self.encoder, self.head = backbone.model, head
-        kind = spec.method.kind
+        self.head.dropout.p = spec.method.dropout
+        kind, names = spec.method.kind, backbone.flow.blocks
         self.is_cut = kind == "cut"
         if kind == "lora":
-            self.lora_names = add_updates(self.encoder, spec.method.rank, spec.seed)
+            self.lora_names = add_updates(self.encoder, spec.method.rank, spec.seed, spec.method.dropout)
         else:
             self.encoder.requires_grad_(kind == "full")
             if kind != "full":
                 self._free_last(spec.method.blocks)
         self.to(device).eval()
         self.device = device
+        moved_hooks = (
+            self.cut + 1 if self.is_cut else 0
+        )  # a hook puts hidden states in before the first block
+        regions = [self.encoder.get_submodule(name) for name in names[moved_hooks:]]
+        self.n_compiled = compile_blocks(spec.compute, device, regions)
+        own = [m.dropout for m in self.modules() if isinstance(m, LowRank | LinearHead)]
+        self.draws = [dropout for dropout in own if dropout.p > 0]
 
     def _free_last(self, n: int) -> None:
         """Lets the last n blocks learn, and what comes after them (the last norm)."""
@@ -110,13 +120,15 @@ class Learner(nn.Module):
 
     def forward(self, indices: Ints, epoch: int | None) -> torch.Tensor:
         """Logits [B, C] of those members; epoch None shows them as they are, else augmented for that epoch."""
+        for dropout in self.draws:
+            dropout.train(epoch is not None)
         if self.is_cut:
             cls, tokens = self.backbone.embed_from(self._hidden(indices, epoch), self.cut)
         else:
-            shown = self.tiles.take(indices)
+            shown = batches.to_device(self.tiles.take(indices), self.device)
             if epoch is not None and self.spec.data.augment == "light":
                 shown = batches.augment(shown, indices, self.spec.seed, epoch, self.preprocess.limits)
-            images = self.preprocess(shown.flatten(0, 1).to(self.device))  # [B, T, H, W] -> [B*T, 3, S, S]
+            images = self.preprocess(shown.flatten(0, 1))  # [B, T, H, W] -> [B*T, 3, S, S]
             cls, tokens = self.backbone.embed(images)
         with torch.autocast(self.device.type, enabled=False):  # logits in full precision
             return cast(torch.Tensor, self.head(cls, tokens, self.tiles.n_tiles))  # [B*T, ...] -> [B, C]
@@ -134,7 +146,8 @@ class Learner(nn.Module):
         if epoch is not None and self.spec.method.views > 1:
             views = [batches.view_of(int(i), self.spec.seed, epoch, self.spec.method.views) for i in indices]
         rows = np.stack([hidden[v, i] for v, i in zip(views, indices, strict=True)])  # [B, T, ...]
-        return torch.from_numpy(rows.reshape(-1, *rows.shape[2:])).to(self.device, torch.float32)
+        flat = torch.from_numpy(rows.reshape(-1, *rows.shape[2:]))
+        return batches.to_device(flat, self.device).to(torch.float32)
 
     def moving(self) -> dict[str, nn.Parameter]:
         """What learns, by name."""

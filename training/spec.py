@@ -171,6 +171,18 @@ class Method(_Part):
     head_lr: float = Field(default=1e-3, gt=0, lt=1, description="Peak learning rate of the head.")
     weight_decay: float = Field(default=0.05, ge=0, lt=1, description="AdamW weight decay of matrices.")
     batch_size: int = Field(default=16, ge=1, le=4096, description="Series a step.")
+    dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of what enters the low-rank updates (lora) and the head that is dropped while the backbone learns.",
+    )
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Decay of a moving average of the weights, which is then judged and released; 0.999 is usual.",
+    )
 
     @model_validator(mode="after")
     def _warm_start_from_pixels(self) -> Method:
@@ -228,6 +240,24 @@ class Compute(_Part):
         default=None,
         ge=0,
         description="MiB that a pack may take in memory, a larger one is read from disk; nothing: a quarter of the machine's.",
+    )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes on this machine, a GPU each; a step shows the same batch_size series, shared among them.",
+    )
+    compile: Literal["auto", "off", "on"] = Field(
+        default="auto", description="Compile the backbone's blocks; auto: on a GPU, unless deterministic."
+    )
+    deterministic: bool = Field(
+        default=False,
+        description="The same bytes every time on a GPU too, at some cost; a CPU gives them anyway.",
+    )
+    accumulate: int = Field(default=1, ge=1, description="Passes a step is made of: less memory, same step.")
+    batch: Literal["fixed", "adapt"] = Field(
+        default="fixed",
+        description="adapt: where memory runs out, passes become smaller until it does not; the step stays the same.",
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,11 @@ from curation.cohort_folder import find_cohort
 from curation.lake import Lake
 from curation.pack import Pack, open_pack
 from curation.records import ConfigurationError, LabelIssue, Prediction, to_table
-from training import batches, cache, checkpoint, precheck, probe, shown
+from training import batches, cache, checkpoint, precheck, probe, processes, shown
 from training.attempt import alone, recorded
 from training.audit import Scores, Watched
 from training.evaluate import evaluate
-from training.examples import read_examples
+from training.examples import Examples, read_examples
 from training.footprint import Meter
 from training.job import Fold, Job, make_job, named, plan_folds
 from training.report import write_report
@@ -57,9 +58,13 @@ def tune(
     """
     folder = find_cohort(Lake(lake_root), spec.cohort)
     examples = read_examples(folder, spec.task.labels, spec.task.covariates)
-    run = RunFolder(lake_root, run_id(spec, examples.cohort_id))
+    name, group = run_id(spec, examples.cohort_id), processes.join(spec.compute.device)
+    if not group.is_first:
+        return _help(lake_root, name, spec, examples, group, should_stop, backbone_cache)
+    run = RunFolder(lake_root, name)
     with alone(run):
         if (run.read_json("status.json") or {}).get("status") == "done":
+            group.say(False)
             return run.path
         run.write_json("spec.json", spec.model_dump(mode="json"))
         with recorded(run, spec, examples.cohort_id, report) as began:
@@ -67,7 +72,7 @@ def tune(
             found = precheck.check(lake_root, examples, spec)
             run.write_json("precheck.json", found)
             precheck.refuse_problems(found)
-            job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s)
+            job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s, group)
             meter = Meter(_gpu_index(job))
             backbone, pack = _load(job, lake_root, backbone_cache)
             if pack.left_out.num_rows:
@@ -75,9 +80,10 @@ def tune(
                 found = precheck.check(lake_root, examples, spec, pack.left_out["reason"].to_pylist())
                 run.write_json("precheck.json", found)
                 precheck.refuse_problems(found)
-                job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s)
+                job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s, group)
             tiles = _tiles(job, pack)
             cached = _frozen(job, backbone, tiles)
+            group.say(True)
             scores = _fit_all(job, backbone, tiles, cached)
             job.beat("evaluating", 0.92)
             run.write_parquet("predictions.parquet", _predictions(job, scores))
@@ -93,6 +99,28 @@ def tune(
     return run.path
 
 
+def _help(
+    lake_root: Path,
+    name: str,
+    spec: TuneSpec,
+    examples: Examples,
+    group: processes.Processes,
+    should_stop: Callable[[], bool],
+    backbone_cache: Path | None,
+) -> Path:
+    """The part of a process that is not the first: fits along, and writes nothing. Waits for tiles and frozen features."""
+    run = processes.Watching(lake_root, name)
+    if group.say(True):
+        job = make_job(spec, run, examples, lambda facts: None, should_stop, math.inf, group)
+        backbone, pack = _load(job, lake_root, backbone_cache)
+        if pack.left_out.num_rows:
+            examples = examples.without(pack.left_out["member_index"].to_pylist())
+            job = make_job(spec, run, examples, lambda facts: None, should_stop, math.inf, group)
+        tiles = _tiles(job, pack)
+        _fit_all(job, backbone, tiles, _frozen(job, backbone, tiles))
+    return run.path
+
+
 def _fit_all(job: Job, backbone: Backbone, tiles: batches.Tiles, cached: cache.Cached) -> Scores:
     """Both arms of every fold, judged."""
     found = []
@@ -100,7 +128,7 @@ def _fit_all(job: Job, backbone: Backbone, tiles: batches.Tiles, cached: cache.C
     for number, fold in enumerate(folds):
         done = 0.35 + 0.55 * number / len(folds)
         job.beat(f"fitting {fold.name}", done)
-        head = _fit_probe(job, fold, cached)
+        head = job.processes.say(_fit_probe(job, fold, cached))
         solved = head.logits(cached.features)
         if job.spec.method.head == "linear":
             module, logits = None, solved
@@ -168,13 +196,15 @@ def _learn_head(
     from training.loop import learn, load_moving, predict
 
     method = job.spec.method
-    cached = cache.frozen(
-        backbone,
-        tiles,
-        job.device,
-        job.precision,
-        tokens=method.head == "attentive",
-        progress=lambda n, of: job.beat("patch tokens", done),
+    cached = job.processes.in_turn(
+        lambda: cache.frozen(
+            backbone,
+            tiles,
+            job.device,
+            job.precision,
+            tokens=method.head == "attentive",
+            progress=lambda n, of: job.beat("patch tokens", done),
+        )
     )
     module = head_module(head, method)
     learner = HeadLearner(method, module, tiles, cached, job.device)

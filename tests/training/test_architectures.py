@@ -27,6 +27,7 @@ ARCHITECTURES = yaml.safe_load(TABLE.read_text())["architectures"]
         ("swin", "cut"),
         ("vitdet", "cut"),  # hidden states as maps
         ("data2vec-vision", "cut"),
+        ("mobilenet_v1", "lora"),  # reads its convolutions' strides to pad by hand
         ("hgnet_v2", "full"),  # gives feature maps, no last hidden state
         ("internvl_vision", "lora"),  # patch sizes in pairs
         ("segformer", "full"),
