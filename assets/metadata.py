@@ -151,6 +151,7 @@ def pack_facts(folder: Path) -> dict[str, Any]:
         "dagster/row_count": facts["n_members"],
         "cohort_id": facts["cohort_id"],
         "pack_id": folder.name,
+        "left_out": sum(facts["left_out"].values()),
         "bytes": _size(folder, "*.parquet"),
     }
 
