@@ -1,6 +1,6 @@
 """Nodules on simulated lung CT where emphysema or fibrosis look alike: untuned, tuned at one site, tuned at varied ones.
 
-    python benchmarks/tuning/bench_comorbidity.py [--home DIR] [--seeds 2,3,4,5,6] [--method JSON] [--dry]
+    python -m benchmarks.tuning.bench_comorbidity [--home DIR] [--seeds 2,3,4,5,6] [--method JSON] [--dry]
 
 Five simulated hospitals (simulated.py): `one` sees hardly any comorbidity, three others see much of it by other scanners,
 `unseen` lends no patient to any training. Each seed draws new people. Two cohorts with equally many training patients:
@@ -31,8 +31,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from simulated import Scanner, Study, lay_down, make_disease, picture
 
+from benchmarks.tuning.simulated import Scanner, Study, lay_down, make_disease, picture
 from curation.synth.chance import stream
 from training.metrics import auroc, cluster_draws, estimate
 from training.spec import parse_spec
@@ -40,9 +40,10 @@ from training.tune import tune
 
 RESULTS = Path(__file__).parents[1] / "results"
 SIZE = 112
-N_TRAIN, N_TUNE, N_TEST, N_UNSEEN = 1000, 200, 200, 600
+N_TRAIN, N_TUNE, N_TEST, N_UNSEEN = 800, 200, 200, 600
 """Patients: of each of the two training cohorts, its tune split, held-out patients of the four sites, the unseen site."""
-NODULE_MM = (10.0, 20.0)
+NODULE_MM = (12.0, 30.0)
+"""As the generator's own (curation.synth.people)."""
 
 ONE, UNSEEN = "one", "unseen"
 SCANNERS = {
@@ -168,7 +169,7 @@ def spec(cohort: str, seed: int, method: Mapping[str, Any]) -> Any:
                 "covariates": ["emphysema", "fibrosis", "either"],
             },
             "method": dict(method),
-            "budget": {"max_minutes": 60, "max_epochs": 10, "patience": 10},
+            "budget": {"max_minutes": 60, "max_epochs": 8, "patience": 8},
             "compute": {"device": "cpu", "threads": 1, "precision": "bf16"},
             "report": {"subgroups": ["site"], "bootstrap": 200},
             "seed": seed,
@@ -227,7 +228,7 @@ def shown(values: np.ndarray) -> dict[str, float | None]:
 
 def write(asked: argparse.Namespace, found: Sequence[Mapping[str, Any]]) -> None:
     seeds = ",".join(str(f["seed"]) for f in found)
-    command = f"python benchmarks/tuning/bench_comorbidity.py --seeds {seeds}"
+    command = f"python -m benchmarks.tuning.bench_comorbidity --seeds {seeds}"
     places = {place: figures(pooled(found, place)) for place in found[0]["replicates"]}
     facts = {
         "command": command,

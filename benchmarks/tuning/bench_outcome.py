@@ -1,6 +1,6 @@
 """What an image adds to clinical variables about an outcome: simulated patients, and one real collection.
 
-    python benchmarks/tuning/bench_outcome.py [--home DIR] [--seeds 1,2,3,4,5] [--real DATA --clinical data.csv]
+    python -m benchmarks.tuning.bench_outcome [--home DIR] [--seeds 1,2,3,4,5] [--real DATA --clinical data.csv]
 
 Simulated: phantoms (simulated.py) of patients with age and sex. Twice the same pictures, with two outcomes: `image`, whose
 hazard grows with age, sex and what the picture shows (nodule, emphysema, fibrosis), and the control `none`, whose hazard
@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
-from simulated import Scanner, Study, lay_down, make_disease, picture
 
+from benchmarks.tuning.simulated import Scanner, Study, lay_down, make_disease, picture
 from curation.synth.chance import stream
 from curation.synth.people import Disease
 from curation.tile import letterbox
@@ -238,7 +238,7 @@ def write(
         }
         for outcome in OUTCOMES
     }
-    command = f"python benchmarks/tuning/bench_outcome.py --seeds {','.join(str(s) for s in asked.seeds)}"
+    command = f"python -m benchmarks.tuning.bench_outcome --seeds {','.join(str(s) for s in asked.seeds)}"
     facts = {
         "command": command + (" --real DATA --clinical data.csv" if real else ""),
         "simulated": figures,
