@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from scipy import ndimage
 
 from curation.modality import window_for
-from curation.pack import PACK_VERSION, ROW_GROUP_TILES
+from curation.pack import PACK_VERSION, PackRecipe
 from curation.records import Cohort, Member, to_table
 from curation.synth.chance import stream
 from curation.synth.people import Disease
@@ -115,8 +115,8 @@ def lay_down(lake: Path, name: str, studies: Sequence[Study], labels: Sequence[s
             "tile": pa.array([s.tile.tobytes() for s in studies], pa.binary(size * size)),
         }
     )
-    pq.write_table(table, pack / "tiles.parquet", row_group_size=ROW_GROUP_TILES, compression="none", use_dictionary=False)  # fmt: skip
-    recipe = {"size": size, "tiles_per_series": 1, "text": False, "tokenizer": None}
+    pq.write_table(table, pack / "tiles.parquet", row_group_size=64, compression="none", use_dictionary=False)  # fmt: skip
+    recipe = asdict(PackRecipe(size=size, tiles_per_series=1, text=False))
     tiles = hashlib.sha256((pack / "tiles.parquet").read_bytes()).hexdigest()
     about = {
         "pack_version": PACK_VERSION,

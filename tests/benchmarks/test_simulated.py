@@ -32,7 +32,7 @@ def test_both_cohorts_judge_the_same_studies_and_learn_from_as_many(
         e = read_examples(folder, ["nodule"], ["emphysema", "fibrosis", "either"])
         judged = {s for s, split in zip(e.study_id, e.split, strict=True) if split in ("test", "holdout")}
         found[name] = (int((e.split == "train").sum()), judged)
-        assert Tiles(folder / "packs" / "simulated", len(e)).size == bench.SIZE
+        assert Tiles(folder / "packs" / "simulated", len(e)).recipe.size == bench.SIZE
         assert bench.UNSEEN not in set(e.site[e.split != "holdout"])
     assert found["one"][0] == found["varied"][0] == 8
     assert found["one"][1] == found["varied"][1]
