@@ -10,7 +10,7 @@ pooling of frozen tokens as in V-JEPA (Bardes et al. 2024), one query a class as
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -89,6 +89,7 @@ class HeadLearner(nn.Module):
     """A head over what was cached of the frozen backbone; what the loop asks of a learner."""
 
     tiles: batches.Tiles
+    draws: Sequence[nn.Dropout] = ()
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from training.step import AnyLearner
+    from training.learner import AnyLearner
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -6,6 +6,7 @@ What belongs here: freezing, the head, what a batch is made of. What does not: t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -72,6 +73,9 @@ class _Passed(nn.Module):
 
 class Learner(nn.Module):
     """Backbone and head over one source of examples: pixels, or hidden states cached at the cut."""
+
+    tiles: batches.Tiles
+    draws: Sequence[nn.Dropout] = ()
 
     def __init__(
         self,

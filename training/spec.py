@@ -118,6 +118,10 @@ class Task(_Part):
         description="survival: days after the study at which it is judged; none: quartiles of the events' days.",
     )
 
+    text_encoder: str = Field(
+        default="builtin:token-bag",
+        description="contrastive: what reads the reports; builtin:token-bag, or the folder of a transformers text model.",
+    )
     error: Literal["huber", "squared"] = Field(
         default="huber",
         description="regression: what the loss counts; huber lets a few wild values pull less.",

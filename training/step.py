@@ -22,10 +22,7 @@ from training.job import Exhausted, Job
 if TYPE_CHECKING:
     import torch
 
-    from training.heads import HeadLearner
-    from training.method import Learner
-
-    AnyLearner = Learner | HeadLearner
+    from training.learner import AnyLearner
 
 Ints = NDArray[np.int64]
 

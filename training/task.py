@@ -47,6 +47,10 @@ class Task(Protocol):
         DeLong, the shortcut audit of each label, and DICOM SR."""
 
     @property
+    def reads(self) -> str:
+        """What a run shows: images, text (training/reading.py), or pairs of both (training/pairs.py)."""
+
+    @property
     def in_units(self) -> frozenset[str]:
         """Metrics in the unit of a label, which must not be averaged over outputs."""
 

@@ -21,17 +21,19 @@ from curation.cohort_folder import find_cohort
 from curation.lake import Lake
 from curation.pack import Pack, open_pack
 from curation.records import ConfigurationError, LabelIssue, Prediction, to_table
-from training import batches, cache, checkpoint, precheck, probe, processes, shown
+from training import batches, cache, checkpoint, pairs, precheck, probe, processes, reading, shown
 from training.attempt import alone, recorded
-from training.audit import Scores, Watched
+from training.audit import Scores
 from training.evaluate import evaluate
 from training.examples import Examples, read_examples
 from training.footprint import Meter
 from training.job import Fold, Job, make_job, named, plan_folds
+from training.judged import judge
 from training.report import write_report
 from training.report.catalogue import check_statements
 from training.runs import RunFolder
 from training.spec import TuneSpec, run_id
+from training.task import find_task
 
 if TYPE_CHECKING:
     from training.backbone import Backbone
@@ -59,6 +61,8 @@ def tune(
     folder = find_cohort(Lake(lake_root), spec.cohort)
     examples = read_examples(folder, spec.task.labels, spec.task.covariates)
     name, group = run_id(spec, examples.cohort_id), processes.join(spec.compute.device)
+    if group.world > 1 and find_task(spec.task).reads != "images":
+        raise ConfigurationError(f"{spec.task.kind} takes one process. Start it as one.")
     if not group.is_first:
         return _help(lake_root, name, spec, examples, group, should_stop, backbone_cache)
     run = RunFolder(lake_root, name)
@@ -74,22 +78,32 @@ def tune(
             precheck.refuse_problems(found)
             job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s, group)
             meter = Meter(_gpu_index(job))
-            backbone, pack = _load(job, lake_root, backbone_cache)
-            if pack.left_out.num_rows:
-                examples = examples.without(pack.left_out["member_index"].to_pylist())
-                found = precheck.check(lake_root, examples, spec, pack.left_out["reason"].to_pylist())
-                run.write_json("precheck.json", found)
-                precheck.refuse_problems(found)
-                job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s, group)
-            tiles = _tiles(job, pack)
-            cached = _frozen(job, backbone, tiles)
-            group.say(True)
-            scores = _fit_all(job, backbone, tiles, cached)
+            if job.task.reads == "text":
+                read = reading.fit_all(job, lake_root)
+                scores, features, rows = read.scores, read.features, []
+                added = list(reading.lines(job, read))
+            else:
+                backbone, pack = _load(job, lake_root, backbone_cache)
+                if pack.left_out.num_rows:
+                    examples = examples.without(pack.left_out["member_index"].to_pylist())
+                    found = precheck.check(lake_root, examples, spec, pack.left_out["reason"].to_pylist())
+                    run.write_json("precheck.json", found)
+                    precheck.refuse_problems(found)
+                    job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s, group)
+                tiles = _tiles(job, pack)
+                cached = _frozen(job, backbone, tiles)
+                group.say(True)
+                features = cached.features
+                if job.task.reads == "pairs":
+                    paired = pairs.fit_all(job, lake_root, backbone, tiles, cached)
+                    scores, added, rows = paired.scores, paired.items, paired.rows
+                else:
+                    scores, added, rows = _fit_all(job, backbone, tiles, cached), [], []
             job.beat("evaluating", 0.92)
             run.write_parquet("predictions.parquet", _predictions(job, scores))
-            evidence = evaluate(
-                lake_root, examples, job.names, job.truth, scores, spec, run.run_id, cached.features
-            )
+            evidence = evaluate(lake_root, examples, job.names, job.truth, scores, spec, run.run_id, features)
+            evidence.items += added
+            evidence.metrics += rows
             run.write_parquet("label_issues.parquet", to_table(LabelIssue, evidence.issues))
             run.write_parquet("history.parquet", run.history())
             costs = list(meter.lines(began.seconds(), _gpu_peak(job)))
@@ -145,7 +159,7 @@ def _fit_all(job: Job, backbone: Backbone, tiles: batches.Tiles, cached: cache.C
         else:
             untuned = logits
             tuned = _fit_learner(job, fold, backbone, tiles, cached, head, module, len(folds), done)
-        found.append(_judge(job, fold, untuned, tuned))
+        found.append(judge(job, fold, untuned, tuned))
     return Scores.concatenate(found)
 
 
@@ -229,27 +243,6 @@ def _fit_probe(job: Job, fold: Fold, cached: cache.Cached) -> probe.Head:
 
     seats = probe.Seats(fold.train, fold.tune, job.examples.patient)
     return job.task.fit_probe(cached.features, job.targets, job.weights, job.watched, seats, log)
-
-
-def _judge(job: Job, fold: Fold, untuned: Floats, tuned: Floats) -> Scores:
-    """Answers for the judged, with the operating point that the fold's own tune split gives each output."""
-    arms, thresholds, watched = {}, {}, {}
-    for arm, logits in (("untuned", untuned), ("tuned", tuned)):
-        share = _answers(job, logits)
-        points = job.task.operating_points(job.truth[fold.tune], share[fold.tune])
-        row = np.array([np.nan if p is None else p for p in points])
-        if arm == "tuned" and fold.name == "cohort":
-            job.run.write_json("operating_points.json", dict(zip(job.names, points, strict=True)))
-        arms[arm], thresholds[arm] = share[fold.judged], np.tile(row, (len(fold.judged), 1))
-        watched[arm] = share[fold.tune]
-    folds = np.full(len(fold.judged), fold.name)
-    return Scores(fold.judged, fold.split, arms, thresholds, folds, {fold.name: Watched(fold.tune, watched)})
-
-
-def _answers(job: Job, logits: Floats) -> Floats:
-    import torch
-
-    return np.asarray(job.task.answers(torch.from_numpy(logits)).numpy(), dtype=np.float64)
 
 
 def _predictions(job: Job, scores: Scores) -> Any:

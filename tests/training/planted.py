@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -88,6 +89,22 @@ def lay_down(
     pq.write_table(to_table(Member, members), folder / "members.parquet")
     facts_of = {"cohort_id": cohort_id, "name": name, "snapshot": 1, "min_cell": 5}
     (folder / "cohort.json").write_text(json.dumps(facts_of))
+    missing = [LeftOut(i, members[i].series_id, "decoder_failed") for i in left_out]
+    write_pack(folder, rows, size, tiles, n, missing)
+    return folder
+
+
+def write_pack(
+    folder: Path,
+    rows: list[tuple[int, int, bytes]],
+    size: int,
+    tiles: int,
+    n: int,
+    left_out: Sequence[LeftOut] = (),
+) -> None:
+    """A pack laid down by hand in a cohort's folder: (member, tile, pixels) in order."""
+    pack = folder / "packs" / "byhand"
+    pack.mkdir(parents=True, exist_ok=True)
     table = pa.table(
         {
             "member_index": pa.array([r[0] for r in rows], pa.int32()),
@@ -97,13 +114,10 @@ def lay_down(
     )
     pq.write_table(table, pack / "tiles.parquet", row_group_size=64, compression="none", use_dictionary=False)
     recipe = {"size": size, "tiles_per_series": tiles, "text": False, "tokenizer": None}
-    write_left_out(
-        pack / "left_out.parquet", [LeftOut(i, members[i].series_id, "decoder_failed") for i in left_out]
-    )
+    write_left_out(pack / "left_out.parquet", list(left_out))
     digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in pack.glob("*.parquet")}
-    about = {"pack_version": PACK_VERSION, "cohort_id": cohort_id, "recipe": recipe, "n_members": n}
+    about = {"pack_version": PACK_VERSION, "cohort_id": folder.name, "recipe": recipe, "n_members": n}
     (pack / "pack.json").write_text(json.dumps({**about, "files": digests}))
-    return folder
 
 
 def patient_or(i: int, patient: int, k: int) -> int:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from training.tasks.contrastive import Contrastive
 from training.tasks.multiclass import Multiclass
 from training.tasks.multilabel import Multilabel
 from training.tasks.regression import Regression
 from training.tasks.survival import Survival
+from training.tasks.text_extraction import TextExtraction
 
-KINDS = {"multilabel": Multilabel, "multiclass": Multiclass, "regression": Regression, "survival": Survival}
+KINDS = {
+    "multilabel": Multilabel,
+    "multiclass": Multiclass,
+    "regression": Regression,
+    "survival": Survival,
+    "text_extraction": TextExtraction,
+    "contrastive": Contrastive,
+}
 """Task kind -> the class that keeps the contract (training/task.py); its fields are keys of the spec's `task`."""

@@ -36,6 +36,7 @@ class Regression:
     spread: tuple[float, ...] = ()
 
     has_probabilities: ClassVar[bool] = False
+    reads: ClassVar[str] = "images"
     in_units: ClassVar[frozenset[str]] = frozenset({"mae", "rmse", "bias"})
     arms: ClassVar[tuple[str, str]] = ("component", "base_ridge")
 

@@ -31,6 +31,7 @@ class YesNo:
 
     headline: ClassVar[str] = "auroc"
     has_probabilities: ClassVar[bool] = True
+    reads: ClassVar[str] = "images"
     in_units: ClassVar[frozenset[str]] = frozenset()
     is_exclusive: ClassVar[bool] = False
     """Whether exactly one output is true."""
