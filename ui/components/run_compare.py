@@ -13,12 +13,10 @@ import streamlit as st
 
 from curation.records import ConfigurationError
 from training.compare import METRICS, Common
+from training.ladder import RUNGS
 from ui import formats
 from ui.catalog import Catalog
 from ui.components import plots
-
-LADDER = ("probe", "cut", "lora", "last_n", "full")
-"""Methods by how much of the model moves: the order of rows."""
 
 AT_FIRST = 6
 """So many runs are set side by side before anybody chooses."""
@@ -40,7 +38,7 @@ def groups(
 
 def _rung(run: Mapping[str, Any]) -> int:
     kind = run["spec"].get("method", {}).get("kind")
-    return LADDER.index(kind) if kind in LADDER else len(LADDER)
+    return RUNGS.index(kind) if kind in RUNGS else len(RUNGS)
 
 
 def show(catalog: Catalog, runs: Sequence[Mapping[str, Any]]) -> None:
