@@ -134,9 +134,7 @@ def gaps(
                 row |= _gap(found)
                 row["verdict"] = _verdict(row)
                 table.append(row)
-                items.append(
-                    Item("strata", where, "computed", row["difference_in_gap"]["value"], _gap_words(row))
-                )
+                items.append(Item("strata", where, "computed", row["narrowing"]["value"], _gap_words(row)))
     return items, table
 
 
@@ -146,7 +144,7 @@ def _gap(found: Mapping[str, tuple[Floats, Floats]]) -> dict[str, Any]:
         row[arm] = {"without": _told(without), "with": _told(with_it), "gap": _told(without - with_it)}
     row["gain_without"], row["gain_with"] = (_told(found["tuned"][k] - found["untuned"][k]) for k in (0, 1))
     gap = {arm: without - with_it for arm, (without, with_it) in found.items()}
-    row["difference_in_gap"] = _told(gap["untuned"] - gap["tuned"])
+    row["narrowing"] = _told(gap["untuned"] - gap["tuned"])
     return row
 
 
@@ -156,14 +154,14 @@ def _gap_words(row: Mapping[str, Any]) -> str:
         for arm in ARMS
     ]
     return (
-        f"{'; '.join(parts)}. Untuned gap minus tuned gap {said(row['difference_in_gap'])}: {row['verdict']}; gain with it "
+        f"{'; '.join(parts)}. Untuned gap minus tuned gap {said(row['narrowing'])}: {row['verdict']}; gain with it "
         f"{said(row['gain_with'])}; {row['n_without']} studies without, {row['n_with']} with"
     )
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
     """What tuning made of a gap, in words that say no more than the intervals do."""
-    untuned, tuned, change = row["untuned"]["gap"], row["tuned"]["gap"], row["difference_in_gap"]
+    untuned, tuned, change = row["untuned"]["gap"], row["tuned"]["gap"], row["narrowing"]
     if any(found["low"] is None for found in (untuned, tuned, change)):
         return "no interval"
     if untuned["low"] <= 0:

@@ -164,3 +164,10 @@ def test_axes_have_round_numbers(low: float, high: float) -> None:
     assert 3 <= len(found) <= 7
     assert low <= found[0] < found[-1] <= high
     assert all(len(f"{t:g}") <= 8 for t in found)
+
+
+def test_gaps_have_the_names_that_the_page_of_evidence_reads(run: RunFolder) -> None:
+    (first, *_) = report_of(run)["tables"]["gaps"]  # type: ignore[index]
+    assert {"covariate", "split", "label", "n_without", "n_with", "narrowing"} <= set(first)
+    for found in (first["narrowing"], first["untuned"]["gap"], first["tuned"]["gap"]):
+        assert set(found) == {"value", "low", "high"}

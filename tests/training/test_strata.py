@@ -23,18 +23,18 @@ def test_a_gap_that_tuning_closes_is_told_with_its_interval(tmp_path: Path) -> N
             here = test & (examples.covariates["emphysema"] == value)
             theirs = roc_auc_score(truth[here, 0], scores.probability[arm][here, 0])
             assert row[arm][name]["value"] == pytest.approx(theirs, abs=1e-9)
-    assert row["difference_in_gap"]["value"] == pytest.approx(
+    assert row["narrowing"]["value"] == pytest.approx(
         row["untuned"]["gap"]["value"] - row["tuned"]["gap"]["value"]
     )
-    assert table[0]["difference_in_gap"]["low"] > 0, "the whole interval says that tuning narrows it"
+    assert table[0]["narrowing"]["low"] > 0, "the whole interval says that tuning narrows it"
     assert "tuning narrowed the gap" in items[0].text
-    assert items[0].value == table[0]["difference_in_gap"]["value"]
+    assert items[0].value == table[0]["narrowing"]["value"]
 
 
 def test_no_gap_is_no_gap(tmp_path: Path) -> None:
     examples, truth, scores = judged(tmp_path, n=2400)
     _, table = strata.gaps(strata.all_areas(examples, LABELS, truth, scores, spec()), examples, scores, {})
-    assert table[0]["difference_in_gap"]["low"] < 0 < table[0]["difference_in_gap"]["high"]
+    assert table[0]["narrowing"]["low"] < 0 < table[0]["narrowing"]["high"]
     assert table[0]["verdict"] == "no gap to narrow is shown"
 
 

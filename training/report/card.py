@@ -72,7 +72,7 @@ def _gaps(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Clean beside comorbid studies, of the first label that is told."""
     lines = [
         f"| {r['covariate']} | {r['split']} | {r['label']} | {_said(r['untuned']['gap'])} | {_said(r['tuned']['gap'])} | "
-        f"{_said(r['difference_in_gap'])} |"
+        f"{_said(r['narrowing'])} |"
         for r in rows
         if r["label"] == rows[0]["label"]
     ]

@@ -112,7 +112,7 @@ def _beside(report: Mapping[str, Any]) -> str:
     said = (
         f"Beside {r['covariate']}: gap {tables.interval(r['untuned']['gap'], is_signed=True)} untuned, "
         f"{tables.interval(r['tuned']['gap'], is_signed=True)} tuned; difference "
-        f"{tables.interval(r['difference_in_gap'], is_signed=True)}: {r['verdict']}."
+        f"{tables.interval(r['narrowing'], is_signed=True)}: {r['verdict']}."
         for r in lead
     )
     return "".join(f"<span class=also>{escape(sentence)}</span>" for sentence in said)

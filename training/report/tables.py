@@ -72,7 +72,7 @@ def gap_table(rows: Iterable[Mapping[str, Any]]) -> str:
         ]
         gaps = [interval(r[arm]["gap"], is_signed=True) for arm in ("untuned", "tuned")]
         n = f"{r['n_without']} / {r['n_with']}"
-        told = Html(f"<b>{interval(r['difference_in_gap'], is_signed=True)}</b><br>{escape(r['verdict'])}")
+        told = Html(f"<b>{interval(r['narrowing'], is_signed=True)}</b><br>{escape(r['verdict'])}")
         lines.append(
             (
                 r["covariate"],
