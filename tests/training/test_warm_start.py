@@ -77,7 +77,7 @@ def test_a_release_without_its_changed_base_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": {"id": "builtin:tiny-vit", "input": {"size": 14}}}, r"another model\.input"),
+        ({"model": {"id": "builtin:tiny-vit", "input": {"size": 21}}}, r"another model\.input"),
         ({"task": {"kind": "multiclass", "labels": ["opacity"]}}, "another task"),
         ({"split": {"policy": "leave_one_site_out"}}, "know every site"),
         ({"method": method("lora", "0123456789abcdef")}, "not here, or not finished"),
