@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from training import batches, probe
 from training.cache import Cached
+from training.decoder import Decoder
 from training.method import LinearHead
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class HeadLearner(nn.Module):
     def __init__(
         self,
         method: Method,
-        head: LinearHead,
+        head: LinearHead | Decoder,
         tiles: batches.Tiles,
         cached: Cached,
         device: torch.device,
@@ -132,7 +133,7 @@ class HeadLearner(nn.Module):
         return found
 
 
-def to_arrays(head: LinearHead) -> dict[str, NDArray[np.float32]]:
+def to_arrays(head: LinearHead | Decoder) -> dict[str, NDArray[np.float32]]:
     """Tensors of a head by the names they are released under: mean, std, weight, bias, and what its kind adds."""
     own = head.state_dict()
     named = {k.removeprefix("linear."): v for k, v in own.items()}

@@ -17,6 +17,7 @@ from torch import nn
 from training import batches
 from training.backbone import Backbone
 from training.cache import Cached, pool
+from training.decoder import Decoder
 from training.device import compile_blocks
 from training.lowrank import LowRank, add_updates
 from training.probe import Head
@@ -83,7 +84,7 @@ class Learner(nn.Module):
         backbone: Backbone,
         tiles: batches.Tiles,
         cached: Cached,
-        head: LinearHead,
+        head: LinearHead | Decoder,
         device: torch.device,
     ) -> None:
         super().__init__()

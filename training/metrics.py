@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 N_BINS = 10
 """Equal-mass bins of the calibration error."""
 
-LOWER_IS_BETTER = frozenset({"brier", "ece", "mae", "rmse", "log_loss"})
+LOWER_IS_BETTER = frozenset({"brier", "ece", "mae", "rmse", "log_loss", "hd95_mm", "area_error"})
 """Metrics of which a fall is a gain."""
 
 MIN_DEFINED = 0.8

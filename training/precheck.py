@@ -23,7 +23,7 @@ from curation.pack_file import reasons_in_words
 from curation.records import ConfigurationError
 from training.examples import SPLITS, Examples, read_examples
 from training.spec import TuneSpec, run_id
-from training.task import Task, find_task
+from training.task import Task, cohort_labels, find_task
 
 Floats = NDArray[np.float64]
 
@@ -94,7 +94,7 @@ def estimate(lake_root: Path, spec: TuneSpec) -> dict[str, Any]:
     Raises ConfigurationError where the cohort, a label or a covariate is not there.
     """
     folder = find_cohort(Lake(lake_root), spec.cohort)
-    examples = read_examples(folder, spec.task.labels, spec.task.covariates)
+    examples = read_examples(folder, cohort_labels(spec.task), spec.task.covariates)
     name = run_id(spec, examples.cohort_id)
     return {
         **check(lake_root, examples, spec),

@@ -41,7 +41,7 @@ def document(
     observer = sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
-            uid=_uid("device", model_sha256),
+            uid=uid("device", model_sha256),
             name="rwid",
             manufacturer_name="rwid",
             model_name=f"run {run_id}",
@@ -66,16 +66,16 @@ def document(
         made = sr.ComprehensiveSR(
             evidence=list(sources.values()),
             content=content[0],
-            series_instance_uid=_uid("series", *seed),
+            series_instance_uid=uid("series", *seed),
             series_number=9000,
-            sop_instance_uid=_uid("document", *seed),
+            sop_instance_uid=uid("document", *seed),
             instance_number=1,
             manufacturer="rwid",
             series_description="rwid predictions, not for diagnosis",
             is_complete=True,
             is_verified=False,
         )
-    _still(made, first)
+    still(made, first)
     target = io.BytesIO()
     made.save_as(target, enforce_file_format=True)
     return made, target.getvalue()
@@ -100,7 +100,7 @@ def _group(finding: Finding, number: int, sources: Sequence[Any], algorithm: Any
     ]  # fmt: skip
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=_uid("group", str(number), *seed), identifier=label[:64]
+            uid=uid("group", str(number), *seed), identifier=label[:64]
         ),
         finding_type=sr.CodedConcept(label[:16], SCHEME, label[:64]),
         measurements=[certainty],
@@ -109,13 +109,13 @@ def _group(finding: Finding, number: int, sources: Sequence[Any], algorithm: Any
     )
 
 
-def _uid(*parts: str) -> UID:
+def uid(*parts: str) -> UID:
     """A UID made from a hash of what it names (PS3.5 B.2)."""
     digest = hashlib.sha256("\0".join(["rwid structured report", *parts]).encode()).digest()
     return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
 
 
-def _still(made: Any, first: Any) -> None:
+def still(made: Any, first: Any) -> None:
     """The day of the source in place of the clock's, so that the same predictions are the same document."""
     day = str(getattr(first, "StudyDate", "") or "19000101")
     for keyword in ("ContentDate", "InstanceCreationDate"):

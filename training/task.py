@@ -48,7 +48,8 @@ class Task(Protocol):
 
     @property
     def reads(self) -> str:
-        """What a run shows: images, text (training/reading.py), or pairs of both (training/pairs.py)."""
+        """What a run shows: images, text (training/reading.py), pairs of both (training/pairs.py), or images whose masks it learns
+        (training/masks.py); `masks` has labels that name structures, not labels of the cohort."""
 
     @property
     def in_units(self) -> frozenset[str]:
@@ -135,6 +136,11 @@ class Task(Protocol):
 
     def n_positive(self, truth: Floats) -> int | None:
         """Positives among truth [n]; None where there is no such thing."""
+
+
+def cohort_labels(asked: spec.Task) -> tuple[str, ...]:
+    """Those labels of a spec's task that the cohort must have."""
+    return () if cast(Task, KINDS[asked.kind]).reads == "masks" else asked.labels
 
 
 def find_task(asked: spec.Task, state: Mapping[str, Sequence[float]] | None = None) -> Task:

@@ -21,7 +21,7 @@ from curation.cohort_folder import find_cohort
 from curation.lake import Lake
 from curation.pack import Pack, open_pack
 from curation.records import ConfigurationError, LabelIssue, Prediction, to_table
-from training import batches, cache, checkpoint, pairs, precheck, probe, processes, reading, shown
+from training import batches, cache, checkpoint, masks, pairs, precheck, probe, processes, reading, shown
 from training.attempt import alone, recorded
 from training.audit import Scores
 from training.evaluate import evaluate
@@ -33,7 +33,7 @@ from training.report import write_report
 from training.report.catalogue import check_statements
 from training.runs import RunFolder
 from training.spec import TuneSpec, run_id
-from training.task import find_task
+from training.task import cohort_labels, find_task
 
 if TYPE_CHECKING:
     from training.backbone import Backbone
@@ -59,7 +59,7 @@ def tune(
     Raises ConfigurationError (nothing can be learned this way), Diverged, Stopped (state kept, start again to go on).
     """
     folder = find_cohort(Lake(lake_root), spec.cohort)
-    examples = read_examples(folder, spec.task.labels, spec.task.covariates)
+    examples = read_examples(folder, cohort_labels(spec.task), spec.task.covariates)
     name, group = run_id(spec, examples.cohort_id), processes.join(spec.compute.device)
     if group.world > 1 and find_task(spec.task).reads != "images":
         raise ConfigurationError(f"{spec.task.kind} takes one process. Start it as one.")
@@ -91,14 +91,21 @@ def tune(
                     precheck.refuse_problems(found)
                     job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s, group)
                 tiles = _tiles(job, pack)
-                cached = _frozen(job, backbone, tiles)
-                group.say(True)
-                features = cached.features
-                if job.task.reads == "pairs":
+                if job.task.reads == "masks":
+                    job, drawn = masks.fit_all(job, lake_root, backbone, pack, tiles)
+                    run.write_parquet(masks.OVERLAP, masks.table(drawn.rows))
+                    scores, features = drawn.scores, drawn.features
+                    added, rows = list(masks.lines(drawn.rows)), list(masks.beyond_dice(job, drawn.rows))
+                elif job.task.reads == "pairs":
+                    cached = _frozen(job, backbone, tiles)
                     paired = pairs.fit_all(job, lake_root, backbone, tiles, cached)
                     scores, added, rows = paired.scores, paired.items, paired.rows
+                    features = cached.features
                 else:
+                    cached = _frozen(job, backbone, tiles)
+                    group.say(True)
                     scores, added, rows = _fit_all(job, backbone, tiles, cached), [], []
+                    features = cached.features
             job.beat("evaluating", 0.92)
             run.write_parquet("predictions.parquet", _predictions(job, scores))
             evidence = evaluate(lake_root, examples, job.names, job.truth, scores, spec, run.run_id, features)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.overlap import dice, overlap, surface_distances
+from training.overlap import dice, overlap, overlap_of_slices, surface_distances
 
 
 def square(top: int, left: int, side: int = 10, shape: tuple[int, int] = (40, 40)) -> np.ndarray:
@@ -64,3 +64,12 @@ def test_volumes_of_three_axes() -> None:
     cube[1:4, 5:10, 5:10] = True
     assert overlap(cube, cube, (5.0, 0.5, 0.5), 1.0).volume == 75 * 5 * 0.25
     assert dice(cube, cube[::-1]) == pytest.approx(2 * 50 / 150)
+
+
+def test_slices_that_do_not_touch_are_judged_one_by_one() -> None:
+    a = np.stack([square(5, 5), square(20, 20), np.zeros((40, 40), bool)])
+    b = np.stack([square(5, 5), np.zeros((40, 40), bool), square(5, 5)])
+    found = overlap_of_slices(a, b, (1.0, 1.0), 1.0)
+    assert found.dice == pytest.approx(0.5)
+    assert found.nsd == pytest.approx(0.5), "a mask in a slice of which the other has none is not near"
+    assert found.hd95_mm == 0.0

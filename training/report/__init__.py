@@ -35,6 +35,8 @@ BASELINES = {
     "base_probe": "a logistic probe on the frozen backbone's features, fitted on the same patients with the same weights",
     "base_mlp": "a perceptron on the frozen backbone's features, learned on the same patients with the same weights",
     "base_attentive": "attention over the frozen backbone's patch tokens, learned on the same patients with the same weights",
+    "linear_patches": "one linear layer on each of the frozen backbone's patch tokens, learned on the same masks",
+    "base_decoder": "the decoder on the frozen backbone's patch tokens, learned on the same masks",
     "ridge_to_text": "ridge from the frozen backbone's features to those of the report, fitted on the same patients",
     "tfidf": "TF-IDF of words and pairs of words with balanced logistic regression, fitted on the same patients' reports",
     "component": "one component of partial least squares on the frozen backbone's features: covariances, nothing is fitted",

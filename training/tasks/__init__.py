@@ -6,6 +6,7 @@ from training.tasks.contrastive import Contrastive
 from training.tasks.multiclass import Multiclass
 from training.tasks.multilabel import Multilabel
 from training.tasks.regression import Regression
+from training.tasks.segmentation import Segmentation
 from training.tasks.survival import Survival
 from training.tasks.text_extraction import TextExtraction
 
@@ -16,5 +17,6 @@ KINDS = {
     "survival": Survival,
     "text_extraction": TextExtraction,
     "contrastive": Contrastive,
+    "segmentation": Segmentation,
 }
 """Task kind -> the class that keeps the contract (training/task.py); its fields are keys of the spec's `task`."""

@@ -1,0 +1,111 @@
+"""Masks are learned from real SEG objects of a lake, by a decoder on frozen tokens and beyond, and judged per series."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from curation.lake import Lake
+from curation.records import ConfigurationError
+from tests.curation.segmented import make_lake
+from training.decoder import SCALE, Decoder
+from training.masks import drawn_masks
+from training.spec import parse_spec
+from training.task import find_task
+from training.tune import tune
+
+torch.set_num_threads(1)
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
+
+
+def spec(folder: Path, kind: str, **method: object):
+    return parse_spec(
+        {
+            "name": f"lesion-{kind}",
+            "cohort": folder.name,
+            "model": {"id": "builtin:tiny-vit", "input": {"size": 56, "tiles": 2}},
+            "task": {"kind": "segmentation", "labels": ["lung_lesion"]},
+            "method": {"kind": kind, "blocks": 1, "batch_size": 8, "head_lr": 1e-2, **method},
+            "budget": {"max_minutes": 3, "max_epochs": 30 if kind == "probe" else 5, "patience": 30},
+            "compute": {"device": "cpu", "threads": 1},
+            "report": {"subgroups": ["site"], "bootstrap": 50, "min_cell": 2},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def lesions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Path]:
+    return make_lake(tmp_path_factory.mktemp("segmentation") / "home", 30, n_slices=2)
+
+
+def dice(run: Path, arm: str, split: str) -> float:
+    rows = [
+        r
+        for r in pq.read_table(run / "overlap.parquet").to_pylist()
+        if r["arm"] == arm and r["split"] == split
+    ]
+    return float(np.mean([r["dice"] for r in rows]))
+
+
+def test_a_decoder_learns_to_draw_and_the_report_says_how_well(lesions: tuple[Lake, Path]) -> None:
+    lake, folder = lesions
+    run = tune(lake.root, spec(folder, "probe"), report=lambda facts: None)
+    assert dice(run, "tuned", "test") > 0.6
+    assert dice(run, "tuned", "test") > dice(run, "untuned", "test")
+    report = json.loads((run / "report.json").read_text())
+    assert report["baseline"]["name"] == "linear_patches"
+    metrics = {
+        (m["name"], m["arm"]): m
+        for m in pq.read_table(run / "metrics.parquet").to_pylist()
+        if (m["split"], m["site"], m["subgroup"]) == ("test", "all", "all")
+    }
+    assert metrics["dice", "tuned"]["value"] == pytest.approx(dice(run, "tuned", "test"), abs=1e-9)
+    assert metrics["hd95_mm", "tuned"]["value"] > 0
+    assert metrics["nsd", "gain"]["low"] <= metrics["nsd", "gain"]["value"] <= metrics["nsd", "gain"]["high"]
+
+
+@pytest.mark.parametrize("kind", ["cut", "lora"])
+def test_what_moves_starts_from_the_decoder_and_is_never_worse_on_tune(
+    lesions: tuple[Lake, Path], kind: str
+) -> None:
+    lake, folder = lesions
+    run = tune(lake.root, spec(folder, kind, lr=1e-3), report=lambda facts: None)
+    assert dice(run, "tuned", "tune") >= dice(run, "untuned", "tune") - 0.02
+    assert (run / "adapter.safetensors").is_file()
+
+
+def test_what_cannot_be_drawn_is_said(lesions: tuple[Lake, Path]) -> None:
+    lake, folder = lesions
+    wanted = spec(folder, "probe").model_dump(mode="json")
+    wanted["task"]["labels"] = ["spleen"]
+    with pytest.raises(ConfigurationError, match="there are: lung_lesion"):
+        tune(lake.root, parse_spec(wanted), report=lambda facts: None)
+
+
+def test_unknown_cells_teach_nothing_and_an_empty_reference_does() -> None:
+    task = find_task(spec(Path("x"), "probe").task)
+    logits = torch.zeros(2, 1, 1, 4, 4, requires_grad=True)
+    targets = torch.full((2, 1, 1, 4, 4), float("nan"))
+    targets[0] = 0.0
+    weights = torch.ones(2, 1, 1, 1, 1)
+    task.loss(logits, targets, weights).backward()
+    assert logits.grad is not None
+    assert (logits.grad[1] == 0).all()
+    assert (logits.grad[0] > 0).all(), "down where nothing is"
+
+
+def test_a_decoder_draws_each_tile_by_itself() -> None:
+    made = Decoder(8, 16, 2, 3, is_linear=False, seed=1)
+    tokens = torch.randn(4, 16, 8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        both = made(tokens[:, 0], tokens, 2)
+        assert both.shape == (2, 3, 2, 4 * SCALE, 4 * SCALE)
+        other = tokens.clone()
+        other[1] = 0
+        changed = made(other[:, 0], other, 2)
+    assert torch.equal(both[0, :, 0], changed[0, :, 0])
+    assert not torch.equal(both[0, :, 1], changed[0, :, 1])
+    assert drawn_masks(both.numpy().astype(np.float64), 20).shape == (2, 3, 2, 20, 20)
