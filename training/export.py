@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
     from training.backbone import Backbone
+    from training.decoder import Decoder
     from training.method import Learner, LinearHead
 
 BACKBONE = "backbone"
@@ -47,7 +48,7 @@ class Tuned:
     spec: TuneSpec
     outputs: tuple[str, ...]
     backbone: Backbone
-    head: Head | LinearHead
+    head: Head | LinearHead | Decoder
     task: Task
 
     @property
@@ -56,7 +57,7 @@ class Tuned:
         return recipe_of(self.spec.model.input, self.backbone.preprocess)
 
     def predict(self, tiles: NDArray[Any]) -> NDArray[np.float64]:
-        """Answers [N, C] (probabilities, but for measurements) for rows [N, T, *recipe.shape], such as uint8 tiles."""
+        """Answers [N, C] (probabilities, but for measurements; of segmentation logits [N, C, T, g, g]) for rows [N, T, *recipe.shape], such as uint8 tiles."""
         import torch
 
         from training.cache import pool
@@ -171,8 +172,10 @@ def load_tuned(run_dir: Path, backbone_cache: Path | None = None) -> Tuned:
             )
     spec = parse_spec(json.loads((run_dir / "spec.json").read_text()), source=f"run {run_dir.name}")
     facts = json.loads((run_dir / "preprocess.json").read_text())
+    task = find_task(spec.task, facts.get("task_state"))
+    draws = task.reads == "masks"
     tensors = load_file(run_dir / "head.safetensors")
-    if missing := [name for name in _HEAD if name not in tensors]:
+    if missing := [name for name in _HEAD if name not in tensors and not draws]:
         raise ConfigurationError(
             f"head.safetensors of run {run_dir.name} lacks {', '.join(missing)}. Run its TuneSpec again."
         )
@@ -182,11 +185,35 @@ def load_tuned(run_dir: Path, backbone_cache: Path | None = None) -> Tuned:
         model_id, spec.model.input.size, facts["revision"], backbone_cache, spec.model.code
     )
     load_adapter_of(run_dir, spec, backbone)
-    head: Head | LinearHead = _solved(tensors)
-    if facts.get("head", "linear") != "linear":
+    head: Head | LinearHead | Decoder
+    if draws:
+        head = _decoder(run_dir, tensors, backbone, spec.model.input.tiles, len(facts["outputs"]))
+    elif facts.get("head", "linear") != "linear":
         head = load_head(run_dir, facts["head"])
-    task = find_task(spec.task, facts.get("task_state"))
+    else:
+        head = _solved(tensors)
     return Tuned(spec, tuple(facts["outputs"]), backbone, head, task)
+
+
+def _decoder(
+    run_dir: Path,
+    tensors: Mapping[str, NDArray[np.float32]],
+    backbone: Backbone,
+    n_tiles: int,
+    n_outputs: int,
+) -> Decoder:
+    import torch
+
+    from training.decoder import from_arrays
+
+    with torch.inference_mode():
+        n_patches = int(backbone.embed(backbone.blank())[1].shape[1])
+    try:
+        return from_arrays(tensors, n_patches, n_tiles, n_outputs)
+    except (KeyError, RuntimeError) as error:
+        raise ConfigurationError(
+            f"head.safetensors of run {run_dir.name} does not fit a decoder ({str(error).splitlines()[0]}). Run its TuneSpec again."
+        ) from None
 
 
 def load_head(run_dir: Path, kind: str) -> LinearHead:

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydicom import dcmread
 
 from curation.cohort_folder import find_cohort
 from curation.lake import Lake
@@ -59,6 +60,8 @@ class Judged:
 
     scores: NDArray[np.float64]
     shown: tuple[tuple[Path, int, bytes], ...]
+    logits: NDArray[np.float64] | None = None
+    """[C, T, g, g] of a run that draws; its scores are the shares of the tiles that are covered."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def predict(
     with_reports: bool = True, backbone_cache: Path | None = None, progress: Progress | None = None,
 ) -> Summary:  # fmt: skip
     """Judges every series under SRC that is of a modality and kind the run was tuned on; writes OUT/predictions.parquet,
-    OUT/refused.parquet and OUT/sr/*.dcm. The same again writes the same rows.
+    OUT/refused.parquet and OUT/sr/*.dcm, of a run that draws OUT/seg/*.dcm. The same again writes the same rows.
 
     Raises ConfigurationError where the run is not finished, its model lacks a part, or OUT lies in SRC.
     """
@@ -95,14 +98,17 @@ def predict(
     }
     rows = [row for one in judged for row in _rows(one, tuned.outputs, facts)]
     _write_parquet(out / PREDICTIONS, pa.Table.from_pylist(rows, schema=SCHEMA))
-    reasons = [{"reason": why, "n": n} for why, n in sorted(refused.items())]
+    documents = 0
+    if tuned.task.reads == "masks":
+        documents = _write_segmentations(judged, tuned, facts, out / "seg", progress)
+        refused["no_segmentation_object"] += len(judged) - documents
+    elif with_reports and tuned.task.has_probabilities:  # a document says how certain a finding is
+        documents = _write_reports(judged, tuned, facts, out / "sr", progress)
+    reasons = [{"reason": why, "n": n} for why, n in sorted((+refused).items())]
     _write_parquet(
         out / REFUSED, pa.Table.from_pylist(reasons, pa.schema([("reason", pa.string()), ("n", pa.int64())]))
     )
-    documents = 0
-    if with_reports and tuned.task.has_probabilities:  # a document says how certain a finding is
-        documents = _write_reports(judged, tuned, facts, out / "sr", progress)
-    return Summary(run_id, len(judged), documents, dict(sorted(refused.items())), out)
+    return Summary(run_id, len(judged), documents, dict(sorted((+refused).items())), out)
 
 
 def model_digest(run_dir: Path) -> str:
@@ -156,13 +162,19 @@ def _judge(
         refused.update(unreadable.values())
         ids = sorted(arrays)
         if ids:
-            scores = tuned.predict(np.stack([arrays[i] for i in ids]))
+            answers = tuned.predict(np.stack([arrays[i] for i in ids]))
             judged += [
-                Judged(score, _shown(shown[i], files, sums)) for i, score in zip(ids, scores, strict=True)
+                _judged(one, _shown(shown[i], files, sums)) for i, one in zip(ids, answers, strict=True)
             ]
         if progress:
             progress("predict", min(start + BATCH, len(members)), len(members))
     return judged, +refused
+
+
+def _judged(answers: NDArray[np.float64], shown: tuple[tuple[Path, int, bytes], ...]) -> Judged:
+    if answers.ndim == 1:
+        return Judged(answers, shown)
+    return Judged((answers > 0).mean((1, 2, 3)), shown, answers)
 
 
 def _shown(
@@ -172,8 +184,6 @@ def _shown(
 
 
 def _header(path: Path) -> Any:
-    from pydicom import dcmread
-
     return dcmread(path, stop_before_pixels=True, force=True)
 
 
@@ -222,6 +232,41 @@ def _write_reports(
         if progress:
             progress("structured reports", n, len(judged))
     return len(judged)
+
+
+def _write_segmentations(
+    judged: Sequence[Judged], tuned: Tuned, facts: Mapping[str, Any], folder: Path, progress: Progress | None
+) -> int:
+    """One SEG object a series, on those of its images that the model saw; what cannot be placed has none."""
+    from training.segmentation_object import on_image, segmentation
+
+    size, written = tuned.spec.model.input.size, 0
+    for n, one in enumerate(judged, 1):
+        assert one.logits is not None
+        images = {path: dcmread(path, force=True) for path, _, _ in one.shown}
+        masks: dict[tuple[Path, int], NDArray[np.bool_]] = {}
+        for tile, (path, index, _) in enumerate(one.shown):  # the same frame may stand for two tiles
+            image = images[path]
+            masks[path, index] = on_image(one.logits[:, tile], size, int(image.Rows), int(image.Columns))
+        many = next((i for i in images.values() if int(i.get("NumberOfFrames", 1) or 1) > 1), None)
+        if many is None:
+            sources, drawn = list(images.values()), [masks[path, 0] for path in images]
+        else:  # every frame of the object has a place, drawn or not
+            sources, blank = [many], np.zeros_like(next(iter(masks.values())))
+            by_index = {index: mask for (_, index), mask in masks.items()}
+            drawn = [by_index.get(i, blank) for i in range(int(many.NumberOfFrames))]
+        stack = np.stack(drawn).transpose(0, 2, 3, 1)  # [F, C, rows, columns] -> [F, rows, columns, C]
+        try:
+            made, content = segmentation(
+                sources, stack, tuned.outputs, facts["run_id"], facts["model_sha256"]
+            )
+        except (AttributeError, KeyError, TypeError, ValueError):  # highdicom wants what this source lacks
+            continue
+        replace_file(folder / f"{made.SOPInstanceUID}.dcm", content)
+        written += 1
+        if progress:
+            progress("segmentations", n, len(judged))
+    return written
 
 
 def _write_parquet(path: Path, table: pa.Table) -> None:

@@ -2,11 +2,12 @@
 
 What belongs here: masks back on the grid of their images, and the object. What does not: predicting, files (predict). It
 carries the patient and study of its source images: it belongs where they belong. The same images and masks give the same
-bytes but for what highdicom stamps with the clock, which is replaced by the day of the source.
+bytes: what highdicom draws or stamps with the clock is replaced.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Sequence
@@ -44,7 +45,6 @@ def segmentation(
     Raises ValueError where highdicom cannot place the masks (images without a frame of reference, say).
     """
     from highdicom import AlgorithmIdentificationSequence, seg
-    from highdicom.content import ContentCreatorIdentificationCodeSequence  # noqa: F401 - loads the module's codes
     from highdicom.sr import CodedConcept
     from pydicom.sr.codedict import codes
 
@@ -64,7 +64,8 @@ def segmentation(
         )
         for number, name in enumerate(names, 1)
     ]
-    seed = [model_sha256, *(str(image.SOPInstanceUID) for image in images), str(hash_of(masks))]
+    digest = hashlib.sha256(np.packbits(masks).tobytes()).hexdigest()
+    seed = [model_sha256, *(str(image.SOPInstanceUID) for image in images), digest]
     # highdicom warns of odd person names by writing them out
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -85,13 +86,9 @@ def segmentation(
             omit_empty_frames=bool(masks.any()),
         )
     still(made, images[0])
+    organisation = uid("dimensions", *seed)  # highdicom draws one
+    for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
+        item.DimensionOrganizationUID = organisation
     target = io.BytesIO()
     made.save_as(target, enforce_file_format=True)
     return made, target.getvalue()
-
-
-def hash_of(masks: Bools) -> str:
-    """SHA-256 of the masks, hex."""
-    import hashlib
-
-    return hashlib.sha256(np.packbits(masks).tobytes()).hexdigest()

@@ -3,16 +3,20 @@
 import json
 from pathlib import Path
 
+import highdicom
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pydicom import dcmread
 
 from curation.lake import Lake
 from curation.records import ConfigurationError
-from tests.curation.segmented import make_lake
+from curation.settings import load_settings
+from tests.curation.segmented import deliver, make_lake
 from training.decoder import SCALE, Decoder
 from training.masks import drawn_masks
+from training.predict import predict
 from training.spec import parse_spec
 from training.task import find_task
 from training.tune import tune
@@ -65,6 +69,42 @@ def test_a_decoder_learns_to_draw_and_the_report_says_how_well(lesions: tuple[La
     assert metrics["dice", "tuned"]["value"] == pytest.approx(dice(run, "tuned", "test"), abs=1e-9)
     assert metrics["hd95_mm", "tuned"]["value"] > 0
     assert metrics["nsd", "gain"]["low"] <= metrics["nsd", "gain"]["value"] <= metrics["nsd", "gain"]["high"]
+
+
+def test_predicted_masks_come_back_as_a_segmentation_of_the_right_images(
+    lesions: tuple[Lake, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lake, folder = lesions
+    home = lake.root.parent
+    run = tune(lake.root, spec(folder, "probe"), report=lambda facts: None)
+    deliver(tmp_path / "new", range(900, 902), n_slices=2)
+    settings = load_settings(home).model_copy(update={"workers": 1})
+    found = predict(settings, run.name, tmp_path / "new", tmp_path / "out", site="north")
+    assert (found.series, found.documents, found.refused) == (2, 2, {"not_tuned_on": 2}), (
+        "SEG objects are not judged"
+    )
+    overlaps = []
+    for path in (tmp_path / "out" / "seg").iterdir():
+        drawn = highdicom.seg.segread(path)
+        uids = [uid for _, _, uid in drawn.get_source_image_uids()]
+        sources = {str(d.SOPInstanceUID): d for d in map(dcmread, (tmp_path / "new").rglob("ct*.dcm"))}
+        assert set(uids) <= sources.keys()
+        assert (drawn.PatientID, drawn.StudyInstanceUID) == (
+            sources[uids[0]].PatientID, sources[uids[0]].StudyInstanceUID,
+        )  # fmt: skip
+        masks = drawn.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)[..., 0] > 0
+        bright = np.stack([sources[uid].pixel_array > 1024 - 450 for uid in uids])
+        overlaps.append(2 * (masks & bright).sum() / (masks.sum() + bright.sum()))
+        assert "rwid" in str(drawn.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence)
+    assert min(overlaps) > 0.5, "masks lie where the lesions are"
+    said = capfd.readouterr()
+    assert "Kowalczyk" not in said.out + said.err
+    rows = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pylist()
+    assert {r["label"] for r in rows} == {"lung_lesion"}
+    assert all(0 < r["score"] < 0.5 for r in rows)
+    predict(settings, run.name, tmp_path / "new", tmp_path / "again", site="north")
+    for path in (tmp_path / "out" / "seg").iterdir():
+        assert (tmp_path / "again" / "seg" / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["cut", "lora"])
