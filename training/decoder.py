@@ -40,6 +40,7 @@ class Decoder(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.norm = nn.LayerNorm(width)
+            self.dropout = nn.Dropout(0.0)
             if is_linear:
                 self.last = nn.Conv2d(width, n_outputs, 1)
             else:
@@ -60,6 +61,7 @@ class Decoder(nn.Module):
             .reshape(n * self.n_tiles, self.side, self.side, width)
             .permute(0, 3, 1, 2)
         )
+        x = self.dropout(x)
         if not self.is_linear:
             x = self.first(x)
             for step in self.steps:
