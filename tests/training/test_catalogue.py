@@ -27,11 +27,15 @@ def test_a_line_answers_its_entry_and_one_that_answers_none_stays() -> None:
     items = [
         Item("strata", "gap by emphysema, test: nodule", "computed", 0.1, "x"),
         Item("strata", "gap by fibrosis, test: nodule", "not_applicable", None, "y"),
+        Item("discrimination", "MAE, test: dose", "computed", 0.1, "x"),
+        Item("discrimination", "DeLong, test: nodule", "computed", 0.1, "x"),
         Item("elsewhere", "something", "computed", 1.0, "z"),
     ]
     lines = complete(items, "multilabel", {})
     assert sum(line.entry == "strata.gap" for line in lines) == 2
     assert next(r for r in summary(lines) if r["key"] == "strata.gap")["status"] == "computed"
+    assert {line.item for line in lines if line.entry == "discrimination.arms"} == {"MAE, test: dose"}
+    assert {line.item for line in lines if line.entry == "discrimination.delong"} == {"DeLong, test: nodule"}
     assert (lines[-1].entry, lines[-1].item) == ("", "something")
 
 
