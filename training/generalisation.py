@@ -43,7 +43,7 @@ def never_seen(rows: Sequence[Metric], headline: str) -> Iterator[Item]:
     for (site, label), arms in whole:
         gain = arms["gain"]
         interval = "" if gain.low is None else f" [{gain.low:+.3f}, {gain.high:+.3f}]"
-        text = f"{headline} untuned {arms['untuned'].value:.3f}, tuned {arms['tuned'].value:.3f}, {gain.value:+.3f}{interval}; {gain.n} studies"
+        text = f"{headline.upper()} untuned {arms['untuned'].value:.3f}, tuned {arms['tuned'].value:.3f}, {gain.value:+.3f}{interval}; {gain.n} studies"
         yield Item("generalisation", f"never seen, {site}: {label}", "computed", arms["tuned"].value, text)
 
 

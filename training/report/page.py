@@ -54,8 +54,7 @@ def html_page(report: Mapping[str, Any], rows: Sequence[Metric], history: Sequen
         "operating": _operating(report),
         "calibration": _calibration(report),
         "subgroups": _subgroups(report, rows),
-        "generalisation": tables.matrix_table(report["tables"].get("matrix", []))
-        + _items(report, "generalisation"),
+        "generalisation": _generalisation(report),
         "shortcut": _items(report, "shortcut"),
         "labels": _items(report, "labels"),
         **{
@@ -150,6 +149,8 @@ def _sites(report: Mapping[str, Any], rows: Sequence[Metric]) -> str:
 
 def _operating(report: Mapping[str, Any]) -> str:
     found = report["tables"]
+    if not found.get("points"):
+        return _items(report, "operating")
     drawn = []
     for split, label in _pairs(found.get("net_benefit", [])):
         of = {r["line"]: r for r in found["net_benefit"] if (r["split"], r["label"]) == (split, label)}
@@ -196,6 +197,11 @@ def _subgroups(report: Mapping[str, Any], rows: Sequence[Metric]) -> str:
     return _items(report, "subgroups") + (
         _folded("Every metric of every subgroup", tables.metric_table(cells)) if cells else ""
     )
+
+
+def _generalisation(report: Mapping[str, Any]) -> str:
+    rows = report["tables"].get("matrix", [])
+    return (tables.matrix_table(rows) if rows else "") + _items(report, "generalisation")
 
 
 def _survival(report: Mapping[str, Any]) -> str:
@@ -246,10 +252,10 @@ def _curves(history: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _items(report: Mapping[str, Any], section: str) -> str:
-    """A section's lines; nothing where the task does not ask for any of them."""
+    """A section's lines; what the task does not ask for stands in the catalogue alone."""
     own = _of(report, section)
     task = [i for i in own if not i["text"].startswith("not a question for the task")]
-    return tables.item_table(own) if task else ""
+    return tables.item_table(task) if task else ""
 
 
 def _of(report: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:

@@ -94,8 +94,9 @@ def forest(rows: Sequence[Metric], name: str) -> str:
         return "<p class=quiet>None.</p>"
     names = [f"{split} · {'all sites' if site == 'all' else site} · {label}" for split, site, label in keys]
     left, width = round(max(map(len, names)) * _LABEL_PX) + 14, 360
-    low, high = min(*whole, 0.5), max(*whole, 0.5)
-    low, high = max(0.0, low - 0.02), high + 0.02
+    chance = [0.5] if name == "AUROC" else []
+    low, high = min(whole + chance), max(whole + chance)
+    low, high = low - 0.04 * (high - low) - 1e-9, high + 0.04 * (high - low) + 1e-9
 
     def x(value: float) -> float:
         return left + width * (value - low) / (high - low)
@@ -106,10 +107,9 @@ def forest(rows: Sequence[Metric], name: str) -> str:
         f'<text x="{x(t):.0f}" y="{bottom + 14}" text-anchor="middle">{t:g}</text>'
         for t in ticks(low, high)
     ]
-    if low < 0.5 < high:
-        parts.append(
-            f'<line x1="{x(0.5):.0f}" x2="{x(0.5):.0f}" y1="0" y2="{bottom}" stroke="#b9c1c9" stroke-dasharray="3 3"/>'
-        )
+    for guess in chance:
+        line = f'<line x1="{x(guess):.0f}" x2="{x(guess):.0f}" y1="0" y2="{bottom}" stroke="#b9c1c9" stroke-dasharray="3 3"/>'
+        parts.append(line)
     for number, key in enumerate(keys):
         y = _ROW // 2 + _ROW * number
         weight = ' font-weight="600"' if key[1] == "all" else ""
