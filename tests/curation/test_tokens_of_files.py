@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from curation.dicom_file import frame_hashes, write_file
+from curation.frames import decode
+from curation.lake import Connection
 from curation.pack import PackRecipe, read_tiles
 from curation.scratch import scratch_lake
 from curation.settings import load_settings
@@ -87,6 +90,7 @@ def test_suv_and_functional_groups_survive_de_identification(
                 dict(zip(("series_id", "study_id", "patient_id", "modality"), row, strict=True))
                 for row in con.execute(query).fetchall()
             ]
+            rebuilt = _rebuild(con, tmp_path)
         arrays, shown, left_out = read_tiles(scratch.lake, scratch.lake.snapshot(), members, recipe)
     assert left_out == {}
     found = {m["modality"]: arrays[m["series_id"]][0] for m in members}
@@ -94,3 +98,24 @@ def test_suv_and_functional_groups_survive_de_identification(
     assert np.abs(found["PT"] * 0.01 - suv).max() < 0.006
     assert (np.diff(found["MR"].astype(int)[:, 8, 8]) < 0).all(), "the device went from the head down"
     assert sorted(len(frames) for frames in shown.values()) == [4, 5]
+    assert len(rebuilt) == 5
+    (mr,) = [file for file in rebuilt if file.Modality == "MR"]
+    groups = mr.PerFrameFunctionalGroupsSequence
+    places = [float(g.PlanePositionSequence[0].ImagePositionPatient[2]) for g in groups]
+    assert places == [20, 15, 10, 5, 0] and len(mr.pixel_array) == 5
+    assert {str(file.PatientIdentityRemoved) for file in rebuilt} == {"YES"}
+
+
+def _rebuild(con: Connection, folder: Path) -> list[Dataset]:
+    """Every object as the file that it is again, proved by the hashes of its frames."""
+    files = []
+    columns = ("instance_id", "sop_class", "n_frames", "photometric", "header")
+    for found in con.execute(f"SELECT {', '.join(columns)} FROM instances").fetchall():
+        row = dict(zip(columns, found, strict=True))
+        query = "SELECT codec, payload, pixel_sha256 FROM frames WHERE instance_id = ? ORDER BY frame_index"
+        stored = con.execute(query, [row["instance_id"]]).fetchall()
+        path = folder / f"{row['instance_id']}.dcm"
+        write_file(path, row, (decode(codec, payload) for codec, payload, _ in stored))
+        assert frame_hashes(path) == [bytes(digest) for _, _, digest in stored]
+        files.append(dcmread(path))
+    return files
