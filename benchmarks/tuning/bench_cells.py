@@ -1,6 +1,6 @@
 """Task x modality: does one generic tuner learn a planted signal in each cell? Figures to benchmarks/results/cells.json.
 
-    nice python -m benchmarks.tuning.bench_cells [--patients 180] [--only CT,US] [--tasks regression] [--work DIR]
+    nice python -m benchmarks.tuning.bench_cells [--patients 300] [--only CT,US] [--tasks regression] [--work DIR]
 
 Input is simulated DICOM of every modality (simulated_modalities), taken in as deliveries, de-identified, frozen as one cohort a
 modality and packed as tokens by rwid's own road: nothing is laid down by hand. The backbone is the random tiny ViT, the method a
@@ -173,7 +173,7 @@ def _commit() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Task x modality cells with one generic tuner.")
-    parser.add_argument("--patients", type=int, default=180, help="patients a modality")
+    parser.add_argument("--patients", type=int, default=300, help="patients a modality")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--only", default="", help="modalities, such as CT,US")
     parser.add_argument("--tasks", default="", help=f"of {', '.join(TASKS)}")

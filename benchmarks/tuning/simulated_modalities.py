@@ -45,7 +45,7 @@ _CLASS = "1.2.840.10008.5.1.4.1.1."
 MODALITIES = (
     Modality("DX", "digital X-ray", _CLASS + "1.1", 200, 3800, 12, "CHEST", tags={"ViewPosition": "PA"}),
     Modality("CR", "computed radiography", _CLASS + "1", 100, 900, 10, "CHEST", tags={"ViewPosition": "AP"}),
-    Modality("CT", "CT", _CLASS + "2", -1000, 400, 16, "CHEST",
+    Modality("CT", "CT", _CLASS + "2", -160, 240, 16, "CHEST",
              tags={"RescaleSlope": "1", "RescaleIntercept": "0", "RescaleType": "HU"}),
     Modality("MR", "MR", _CLASS + "4", 0, 1500, 12, "BRAIN",
              tags={"ScanningSequence": "SE", "SequenceVariant": "NONE", "MRAcquisitionType": "2D", "RepetitionTime": "500",
