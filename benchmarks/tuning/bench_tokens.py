@@ -6,7 +6,7 @@ least 64 px a side, no two alike; nothing is synthetic. Times are seconds of the
 within a round; every way runs on every frame of a round in shuffled order.
 
 radiograph (frames of 1,500 px and more of CR, DX, RG, MG): `read` is curation.frames.decode at the resolution that a tile
-of 224 or 512 px asks for (curation.tile.reduction), against png_decode of the whole; `tile` is all of curation.tile.make_tile,
+of 224 or 512 px asks for (curation.tile.reduction), against png_decode of the whole; `tile` is all of curation.tile.make_tiles,
 against the same from the PNG. Files that came as lossy JPEG 2000 give times only, for their grain is not the detector's.
 
 ct_slice (512 px and more): the whole slice, and what a tile of 224 px reads, against OpenJPEG's decoder on lossless JPEG 2000.
@@ -30,14 +30,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
+from uuid import UUID
 
 import imagecodecs
 import numpy as np
 import pydicom
 
 from curation import frames
-from curation.tile import Source, make_tile, reduction
+from curation.tile import INSTANCE_COLUMNS, Look, Source, make_tiles, reduction
 
 RESULT = Path(__file__).parents[1] / "results" / "tokens.json"
 RADIOGRAPHS, SEED = ("CR", "DX", "RG", "MG"), 1
@@ -141,8 +141,12 @@ def radiograph(found: list[Frame], rounds: int) -> dict[str, Any]:
             )
             made.append(
                 {
-                    "payload": lambda p=payload, s=source, px=size: make_tile("htj2k", p, s, px),
-                    "png16": lambda p=png, s=source, px=size: _tile_of_png(p, s, px),
+                    "payload": lambda p=payload, s=source, px=size: _tile(
+                        lambda _, reduce: frames.decode("htj2k", p, reduce=reduce), s, px
+                    ),
+                    "png16": lambda p=png, s=source, px=size: _tile(
+                        lambda _, reduce: imagecodecs.png_decode(p), s, px
+                    ),
                 }
             )
         result[f"read_for_{size}_px"] = timed(read, rounds)
@@ -150,18 +154,16 @@ def radiograph(found: list[Frame], rounds: int) -> dict[str, Any]:
     return result
 
 
-def _tile_of_png(png: bytes, source: Source, size: int) -> Any:
-    """The same tile from a PNG: whole, then windowed and resampled as make_tile does it."""
-    with mock.patch("curation.tile.decode", lambda codec, payload, reduce: imagecodecs.png_decode(payload)):
-        return make_tile("png", png, source, size)
+def _tile(decode: Callable[[Source, int], Image], source: Source, size: int) -> Any:
+    return make_tiles(decode, [source], Look(size), {})
 
 
 def _source(frame: Frame) -> Source:
     rows, columns = frame.values.shape
-    row = {
+    row: dict[str, Any] = dict.fromkeys(INSTANCE_COLUMNS) | {
         "rows_px": rows, "columns_px": columns, "modality": frame.modality, "photometric": "MONOCHROME2",
-        "transfer_syntax": "1.2.840.10008.1.2.1", "bits_stored": frame.bits_stored, "rescale_slope": None,
-        "rescale_intercept": None, "window_center": None, "window_width": None,
+        "transfer_syntax": "1.2.840.10008.1.2.1", "bits_stored": frame.bits_stored, "samples_per_pixel": 1,
+        "instance_id": UUID(int=0),
     }  # fmt: skip
     return Source(row, 0, None, None)
 

@@ -5,13 +5,16 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from curation.records import ConfigurationError
-from tests.training.planted import SIZE, lay_down
+from tests.training.planted import SIZE, lay_down, tree
 from training import batches
 from training.batches import Layout, Steps, Tiles, epoch_order
+from training.spec import parse_spec
+from training.tune import tune
 
 torch.set_num_threads(1)
 
@@ -110,6 +113,19 @@ def test_a_reader_hears_of_the_rest_of_an_epoch_once_and_again_after_a_jump() ->
     assert heard == [3, 5], "the rest of the first epoch, then the second"
     steps.at(8)
     assert heard == [3, 5, 2]
+
+
+def test_a_run_on_a_pack_larger_than_its_memory_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    lay_down(tmp_path, n=60)
+    found = []
+    for memory_mb in (0, 64):
+        told = tree("last_n", compute={"device": "cpu", "threads": 1, "memory_mb": memory_mb})
+        told["budget"] = {"max_minutes": 5, "max_epochs": 2}
+        run = tune(tmp_path, parse_spec(told), report=lambda event: None)
+        rows = pq.read_table(run / "predictions.parquet").drop_columns(["run_id"])
+        found.append((rows, (run / "head.safetensors").read_bytes()))
+    assert found[0][0].equals(found[1][0])
+    assert found[0][1] == found[1][1]
 
 
 @pytest.mark.gpu
