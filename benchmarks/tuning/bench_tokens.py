@@ -126,11 +126,12 @@ def radiograph(found: list[Frame], rounds: int) -> dict[str, Any]:
         "megapixels": round(sum(f.values.size for f in found) / 1e6, 1),
     }
     result["of_lossy_origin"] = sum(f.is_lossy for f in found)
+    encoded = [
+        (frames.encode(f.values).payload, bytes(imagecodecs.png_encode(f.values, level=6))) for f in found
+    ]
     for size in (224, 512):
         read, made = [], []
-        for frame in found:
-            payload = frames.encode(frame.values).payload
-            png = bytes(imagecodecs.png_encode(frame.values, level=6))
+        for frame, (payload, png) in zip(found, encoded, strict=True):
             by = reduction(*frame.values.shape, size)
             source = _source(frame)
             read.append(
