@@ -27,6 +27,8 @@ SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)
 """Shares of the teachers, each inside the next."""
 AHEAD = (2.0, 4.0)
 """How many times as many patients the power law is followed."""
+COMPONENTS = 256
+"""Features are turned to their principal components, and no more than so many are kept: a probe then takes milliseconds."""
 MIN_PATIENTS = 8
 MIN_SIZES = 4
 RIDGES = tuple(10.0**k for k in range(-2, 5))
@@ -39,7 +41,7 @@ class Draws:
     """Development members (train and tune split), and S draws of who teaches and who judges, by patient."""
 
     x: Floats
-    """[N, F] standardised."""
+    """[N, F] principal components of the standardised features, at most COMPONENTS."""
     truth: Floats
     """[N, C] 0 or 1, NaN unknown."""
     patient: Ints
@@ -89,7 +91,11 @@ def draw(
         [np.random.Generator(np.random.Philox(key=[seed, 61 + s])).permutation(n) for s in range(n_draws)]
     )
     weights = metrics.cluster_draws(np.arange(n), n_replicates, seed).astype(np.float64)
-    return Draws((features - mean) / std, truth, dense, order, weights)
+    x = (features - mean) / std
+    if x.shape[1] > COMPONENTS:
+        _, axes = np.linalg.eigh(x.T @ x)
+        x = x @ axes[:, -COMPONENTS:]
+    return Draws(x, truth, dense, order, weights)
 
 
 def judged(draws: Draws, s: int, teachers: Bools) -> Floats:
@@ -118,20 +124,26 @@ def judged(draws: Draws, s: int, teachers: Bools) -> Floats:
 def ridge_scores(x: Floats, y: Floats, shown: Floats) -> Floats:
     """[M] scores of `shown` [M, F] by ridge regression of y [n] in {0, 1} on x [n, F].
 
-    The strength has the smallest leave-one-out error, in closed form (Allen's PRESS): no other split has a say.
+    The strength has the smallest leave-one-out error, in closed form (Allen's PRESS): no other split has a say. The smaller of
+    x xT and xT x is decomposed, once for all strengths.
     """
     centre = x.mean(0)
     x, shown, target = x - centre, shown - centre, 2 * y - 1 - (2 * y - 1).mean()
-    u, d, vt = np.linalg.svd(x, full_matrices=False)
-    inside = u.T @ target
-    best, chosen = np.inf, np.zeros(len(d))
+    is_wide = len(x) < x.shape[1]
+    squares, axes = np.linalg.eigh(x @ x.T if is_wide else x.T @ x)
+    squares = np.maximum(squares, 0)
+    inside = axes.T @ (target if is_wide else x.T @ target)
+    # of each row, how much it leans on each axis: times the shrinkage, its leverage
+    lean = axes**2 * squares if is_wide else (x @ axes) ** 2
+    to_scores = axes * squares if is_wide else x @ axes
+    best, chosen = np.inf, np.zeros(len(squares))
     for ridge in RIDGES:
-        shrink = d**2 / (d**2 + ridge * len(d))
-        left = 1 - np.einsum("ij,j,ij->i", u, shrink, u) - 1 / len(y)
-        press = float((((target - u @ (shrink * inside)) / np.maximum(left, 1e-6)) ** 2).sum())
+        weight = 1 / (squares + ridge * len(squares))
+        left = 1 - lean @ weight - 1 / len(y)
+        press = float((((target - to_scores @ (weight * inside)) / np.maximum(left, 1e-6)) ** 2).sum())
         if press < best:
-            best, chosen = press, d / (d**2 + ridge * len(d)) * inside
-    return np.asarray(shown @ (vt.T @ chosen))
+            best, chosen = press, axes @ (weight * inside)
+    return np.asarray(shown @ (x.T @ chosen if is_wide else chosen))
 
 
 def learning_curve(draws: Draws) -> Curve:

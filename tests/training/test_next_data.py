@@ -51,13 +51,14 @@ def drawn(**over: float) -> Draws:
     return draw(x, y, patient, n_draws=6, n_replicates=60, seed=7)
 
 
-def test_ridge_scores_are_those_of_scikit_learn() -> None:
+@pytest.mark.parametrize("n", [16, 60])
+def test_ridge_scores_are_those_of_scikit_learn(n: int) -> None:
     x, y, _ = sample()
-    own = ridge_scores(x[:60].astype(float), y[:60, 0], x[60:].astype(float))
-    d = np.linalg.svd(x[:60] - x[:60].mean(0), compute_uv=False)
-    other = RidgeCV([r * len(d) for r in RIDGES]).fit(x[:60], 2 * y[:60, 0] - 1)
+    own = ridge_scores(x[:n].astype(float), y[:n, 0], x[n:].astype(float))
+    scale = min(n, F)
+    other = RidgeCV([r * scale for r in RIDGES]).fit(x[:n].astype(float), 2 * y[:n, 0] - 1)
     np.testing.assert_allclose(
-        own, other.predict(x[60:]) - other.predict(x[:60].mean(0, keepdims=True)), atol=1e-5
+        own, other.predict(x[n:]) - other.predict(x[:n].mean(0, keepdims=True)), atol=1e-5
     )
 
 
