@@ -51,7 +51,11 @@ def show(catalog: Catalog, runs: Sequence[Mapping[str, Any]]) -> None:
                    "`rwid tune demo --ladder probe,cut,lora,full`.")  # fmt: skip
         return
     group = st.selectbox("Cohort and task", list(found), key="group", bind="query-params")
-    names = {f"{r['name']} · {formats.short(r['run_id'])}": r for r in found[group]}
+    # the rungs of a ladder share one name: what moved tells them apart
+    names = {
+        f"{r['name']} · {r['spec'].get('method', {}).get('kind')} · {formats.short(r['run_id'])}": r
+        for r in found[group]
+    }
     chosen = st.multiselect(
         "Runs",
         list(names),
