@@ -107,7 +107,7 @@ class Learner(nn.Module):
         )  # a hook puts hidden states in before the first block
         regions = [self.encoder.get_submodule(name) for name in names[moved_hooks:]]
         self.n_compiled = compile_blocks(spec.compute, device, regions)
-        own = [m.dropout for m in self.modules() if isinstance(m, LowRank | LinearHead)]
+        own = [m.dropout for m in self.modules() if isinstance(m, LowRank | LinearHead | Decoder)]
         self.draws = [dropout for dropout in own if dropout.p > 0]
 
     def _free_last(self, n: int) -> None:
