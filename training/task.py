@@ -48,8 +48,8 @@ class Task(Protocol):
 
     @property
     def reads(self) -> str:
-        """What a run shows: images, text (training/reading.py), pairs of both (training/pairs.py), or images whose masks it learns
-        (training/masks.py); `masks` has labels that name structures, not labels of the cohort."""
+        """What a run shows: images, text (training/reading.py), pairs of both (training/pairs.py), images whose masks it learns
+        (training/masks.py), or questions about images (training/dialogue.py); `masks` has labels that name structures, not labels of the cohort."""
 
     @property
     def in_units(self) -> frozenset[str]:

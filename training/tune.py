@@ -20,8 +20,20 @@ from numpy.typing import NDArray
 from curation.cohort_folder import find_cohort
 from curation.lake import Lake
 from curation.pack import Pack, open_pack
-from curation.records import ConfigurationError, LabelIssue, Prediction, to_table
-from training import batches, cache, checkpoint, masks, pairs, precheck, probe, processes, reading, shown
+from curation.records import ConfigurationError, LabelIssue, Metric, Prediction, to_table
+from training import (
+    batches,
+    cache,
+    checkpoint,
+    dialogue,
+    masks,
+    pairs,
+    precheck,
+    probe,
+    processes,
+    reading,
+    shown,
+)
 from training.attempt import alone, recorded
 from training.audit import Scores
 from training.evaluate import evaluate
@@ -78,10 +90,14 @@ def tune(
             precheck.refuse_problems(found)
             job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s, group)
             meter = Meter(_gpu_index(job))
+            rows: list[Metric] = []
             if job.task.reads == "text":
                 read = reading.fit_all(job, lake_root)
-                scores, features, rows = read.scores, read.features, []
+                scores, features = read.scores, read.features
                 added = list(reading.lines(job, read))
+            elif job.task.reads == "dialogue":
+                talked = dialogue.fit_all(job, lake_root)
+                scores, features, added = talked.scores, talked.features, talked.items
             else:
                 backbone, pack = _load(job, lake_root, backbone_cache)
                 if pack.left_out.num_rows:
@@ -104,7 +120,7 @@ def tune(
                 else:
                     cached = _frozen(job, backbone, tiles)
                     group.say(True)
-                    scores, added, rows = _fit_all(job, backbone, tiles, cached), [], []
+                    scores, added = _fit_all(job, backbone, tiles, cached), []
                     features = cached.features
             job.beat("evaluating", 0.92)
             run.write_parquet("predictions.parquet", _predictions(job, scores))

@@ -35,6 +35,7 @@ BASELINES = {
     "base_probe": "a logistic probe on the frozen backbone's features, fitted on the same patients with the same weights",
     "base_mlp": "a perceptron on the frozen backbone's features, learned on the same patients with the same weights",
     "base_attentive": "attention over the frozen backbone's patch tokens, learned on the same patients with the same weights",
+    "zero_shot": "the same vision-language model as it came, asked the same questions",
     "linear_patches": "one linear layer on each of the frozen backbone's patch tokens, learned on the same masks",
     "base_decoder": "the decoder on the frozen backbone's patch tokens, learned on the same masks",
     "ridge_to_text": "ridge from the frozen backbone's features to those of the report, fitted on the same patients",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from training.tasks.contrastive import Contrastive
+from training.tasks.dialogue import ReportGeneration, Vqa
 from training.tasks.multiclass import Multiclass
 from training.tasks.multilabel import Multilabel
 from training.tasks.regression import Regression
@@ -18,5 +19,7 @@ KINDS = {
     "text_extraction": TextExtraction,
     "contrastive": Contrastive,
     "segmentation": Segmentation,
+    "report_generation": ReportGeneration,
+    "vqa": Vqa,
 }
 """Task kind -> the class that keeps the contract (training/task.py); its fields are keys of the spec's `task`."""
