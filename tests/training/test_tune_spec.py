@@ -42,7 +42,7 @@ def test_the_yaml_of_the_contract_is_accepted_as_it_stands(contract: Path) -> No
     [
         ("method.blockz=3", "unknown key 'method.blockz'"),
         ("colour=red", "unknown key 'colour'"),
-        ("task.kind=vqa", "task.kind"),
+        ("task.kind=telepathy", "task.kind"),
         ("budget.max_steps=0", "budget.max_steps"),
         ("task.labels=[]", "task.labels"),
         ("model.revision=main", "model.revision"),
