@@ -99,7 +99,7 @@ class Tiles:
 
         self.settle()
         if self._resident is not None:
-            return self._resident.index_select(0, torch.from_numpy(indices).to(self._resident.device))
+            return self._resident.index_select(0, to_device(torch.from_numpy(indices), self._resident.device))
         found = self._ahead.get(indices) if self._ahead else None
         return self._fill(self._empty(len(indices)), indices) if found is None else found
 

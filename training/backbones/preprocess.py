@@ -34,9 +34,9 @@ class Preprocess:
             images = functional.interpolate(
                 images, size=(self.size, self.size), mode="bilinear", antialias=True
             )
-        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
-        return (images - mean) / std  # [N, 1, H, W] -> [N, 3, H, W]
+        return (images - _beside(images, self.mean)) / _beside(
+            images, self.std
+        )  # [N, 1, H, W] -> [N, 3, H, W]
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -47,6 +47,14 @@ class Preprocess:
     def shape(self) -> tuple[int, ...]:
         """Of one image as the model takes it, [3, size, size]."""
         return (len(self.mean), self.size, self.size)
+
+
+def _beside(images: torch.Tensor, values: tuple[float, ...]) -> torch.Tensor:
+    """A number a channel, [1, C, 1, 1], where the images are; a GPU is not waited for."""
+    import torch
+
+    row = torch.tensor(values).view(1, -1, 1, 1)
+    return row.pin_memory().to(images.device, non_blocking=True) if images.is_cuda else row
 
 
 @dataclass(frozen=True, slots=True)
