@@ -96,7 +96,7 @@ def rungs(lake_root: Path, run_ids: Sequence[str]) -> list[Rung]:
 
 
 def _minus(value: float | None) -> float | None:
-    return None if value is None else -value
+    return None if value is None else 0.0 - value  # and no minus before a nought
 
 
 def _reported(
