@@ -1,6 +1,6 @@
 """What a model-ready read costs and what pixels weigh: the lake's HTJ2K payload beside PNG of 16 bits and OpenJPEG.
 
-Run: python -m benchmarks.tuning.bench_tokens [DIR ...] [--frames 6] [--rounds 5]
+Run: python -m benchmarks.tuning.bench_tokens [DIR ...] [--frames 6] [--rounds 5] [--part radiograph]
 Writes benchmarks/results/tokens.json. Frames are real: DICOM files under DIR and those that pydicom ships, grey, 16 bits, at
 least 64 px a side, no two alike; nothing is synthetic. Times are seconds of the processor, medians over rounds of the ratio
 within a round; every way runs on every frame of a round in shuffled order.
@@ -70,6 +70,8 @@ def find_frames(folders: list[Path]) -> Iterator[Frame]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 about = pydicom.dcmread(path)
+                if about.Modality not in (*RADIOGRAPHS, "CT", "MR") or about.BitsAllocated != 16:
+                    continue
                 values = about.pixel_array
         except Exception:  # a test file that pydicom cannot read is no material
             continue
@@ -228,23 +230,29 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="*", help="folders of more DICOM files")
     parser.add_argument("--frames", type=int, default=6, help="of each kind, for the times")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--part", choices=("radiograph", "ct_slice", "storage"), help="this one alone")
     given = parser.parse_args()
     shipped = Path(pydicom.__file__).parent / "data" / "test_files"
     found = list(find_frames([shipped, *given.data]))
     xrays = [f for f in found if f.modality in RADIOGRAPHS and max(f.values.shape) >= 1500]
     slices = [f for f in found if f.modality == "CT" and min(f.values.shape) >= 512 and not f.is_lossy]
-    facts: dict[str, Any] = {
-        "what": "real frames of 16 bits; one thread; seconds of the processor",
-        "command": f"python -m benchmarks.tuning.bench_tokens DIR ... --frames {given.frames} --rounds {given.rounds}",
-        "seed": SEED,
-        "python": platform.python_version(),
-        "imagecodecs": imagecodecs.__version__,
-        "cores": os.cpu_count(),
-        "load_1min": round(os.getloadavg()[0], 1),
-        "radiograph": radiograph(xrays[: given.frames], given.rounds) if xrays else "no such file was given",
-        "ct_slice": ct_slice(slices[: given.frames], given.rounds) if slices else "no such file was given",
-        "storage": storage([f for f in found if f.modality in ("CT", "MR") and not f.is_lossy]),
+    none = "no such file was given"
+    parts: dict[str, Callable[[], Any]] = {
+        "radiograph": lambda: radiograph(xrays[: given.frames], given.rounds) if xrays else none,
+        "ct_slice": lambda: ct_slice(slices[: given.frames], given.rounds) if slices else none,
+        "storage": lambda: storage([f for f in found if f.modality in ("CT", "MR") and not f.is_lossy]),
     }
+    facts = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    for name in [given.part] if given.part else parts:
+        facts[name] = {
+            "command": f"python -m benchmarks.tuning.bench_tokens DIR ... --frames {given.frames} --rounds {given.rounds}",
+            "seed": SEED,
+            "python": platform.python_version(),
+            "imagecodecs": imagecodecs.__version__,
+            "cores": os.cpu_count(),
+            "load_1min": round(os.getloadavg()[0], 1),
+            "found": parts[name](),
+        }
     RESULT.write_text(json.dumps(facts, indent=1) + "\n")
     print(json.dumps(facts, indent=1))
 
