@@ -224,6 +224,7 @@ VERDICTS = {
     "tuned_is_better": "Wherever it was judged, the gain's whole 95 % interval lies on its good side.",
     "report_is_complete": "No item that the data can answer is missing from the report; what is left to the author is named.",
     "gap_not_widened": "Beside no comorbidity does tuned lose more accuracy than untuned, as far as intervals tell.",
+    "no_shortcut": "Scores follow nothing that merely goes with a label: no site, no device, no marker at the border.",
     "no_near_duplicates": "No more judged studies look like one that was learned from than chance would have it.",
 }
 """Checks of an evaluation: training.report.verdicts says each."""

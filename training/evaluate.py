@@ -30,8 +30,11 @@ from training import (
     strata,
     time_to_event,
 )
-from training.audit import ARMS, Item, Scores, audit
+from training.audit import ARMS, Item, Scores
+from training.audits.blanking import Looked
+from training.audits.columns import read_columns
 from training.audits.label_audit import label_audit, said_by_reports
+from training.audits.shortcut import shortcut_audit
 from training.cells import JUDGED, Cell, Key, hidden_cells, iter_cells
 from training.examples import Examples
 from training.groups import read_strata
@@ -82,8 +85,9 @@ def evaluate(
     spec: TuneSpec,
     run_id: str,
     features: NDArray[np.float32],
+    looked: Looked | None = None,
 ) -> Evidence:
-    """Metrics with intervals, the audit and the verdict."""
+    """Metrics with intervals, the audits and the verdict. looked: what the released model said once more (audits.blanking)."""
     found = Evidence()
     task = find_task(spec.task).prepared(examples.labels, examples.split == "train")
     groups, notes = read_strata(lake_root, examples, spec)
@@ -123,7 +127,10 @@ def evaluate(
     if spec.task.kind == "regression":
         found.items += continuous.lines(examples, names, truth, scores)
     found.reliability = _reliability(asked, truth, scores)
-    found.items += audit(examples, asked, truth, scores, features, spec.seed)
+    recorded = read_columns(lake_root, examples)
+    found.take(
+        "shortcut", shortcut_audit(examples, asked, truth, scores, features, recorded, looked, spec.seed)
+    )
     if spec.task.kind in YES_OR_NO:
         said = said_by_reports(lake_root, examples, names)
         found.issues, lines = label_audit(examples, names, truth, features, said, run_id, spec.seed)

@@ -58,6 +58,10 @@ class Tuned:
 
     def predict(self, tiles: NDArray[Any]) -> NDArray[np.float64]:
         """Answers [N, C] (probabilities, but for measurements; of segmentation logits [N, C, T, g, g]) for rows [N, T, *recipe.shape], such as uint8 tiles."""
+        return self.see(tiles)[1]
+
+    def see(self, tiles: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Features [N, 2D] of the tuned backbone, and answers [N, C], for the same rows."""
         import torch
 
         from training.cache import pool
@@ -66,12 +70,13 @@ class Tuned:
         shown = values_of_arrays(tiles, self.recipe, getattr(seen, "unit", "level"))
         with torch.inference_mode():
             cls, tokens = self.backbone.embed(self.backbone.preprocess(shown.flatten(0, 1)))
+            features = pool(cls, tokens, tiles.shape[1]).numpy()
             if isinstance(self.head, Head):
-                logits = torch.from_numpy(self.head.logits(pool(cls, tokens, tiles.shape[1]).numpy()))
+                logits = torch.from_numpy(self.head.logits(features))
             else:
                 logits = self.head(cls, tokens, tiles.shape[1]).double()
             share = self.task.answers(logits)
-        return np.asarray(share.numpy(), dtype=np.float64)
+        return features, np.asarray(share.numpy(), dtype=np.float64)
 
 
 def write_environment(run: RunFolder, device: torch.device, precision: str) -> None:

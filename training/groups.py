@@ -53,9 +53,17 @@ def read_strata(lake_root: Path, examples: Examples, spec: TuneSpec) -> tuple[di
             values_of = facts[column]
             found = [values_of.get(s) for s in examples.study_id]
             strata[name] = np.array(
-                [_band(v) if name == "age_band" else UNKNOWN if v is None else str(v) for v in found]
+                [age_band(v) if name == "age_band" else UNKNOWN if v is None else str(v) for v in found]
             )
     return strata, items
+
+
+def property_of(examples: Examples, name: str) -> Strings:
+    """[N] site of each example, or yes, no and UNKNOWN of a covariate; `none` means the site."""
+    if name in ("none", "site"):
+        return examples.site
+    values = examples.covariates[name]
+    return np.where(values == 1, "yes", np.where(values == 0, "no", UNKNOWN))
 
 
 def _study_facts(lake_root: Path, examples: Examples) -> dict[str, dict[Any, Any]] | None:
@@ -79,7 +87,8 @@ def _study_facts(lake_root: Path, examples: Examples) -> dict[str, dict[Any, Any
     }
 
 
-def _band(age_years: float | None) -> str:
+def age_band(age_years: float | None) -> str:
+    """The band of an age; UNKNOWN where there is none."""
     if age_years is None:
         return UNKNOWN
     return next(name for low, high, name in _AGE_BANDS if low <= age_years < high)

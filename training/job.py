@@ -16,6 +16,7 @@ from curation.records import ConfigurationError
 from training import batches
 from training.device import settle
 from training.examples import Examples
+from training.groups import property_of
 from training.processes import Processes
 from training.runs import RunFolder
 from training.spec import TuneSpec
@@ -122,10 +123,8 @@ def make_job(
     task = find_task(spec.task).prepared(examples.labels, train)
     names = task.outputs(examples.labels)
     targets = task.training_targets(examples.labels, len(names))
-    weights = np.zeros_like(targets)
-    weights[train] = batches.loss_weights(
-        targets[train], examples.site[train], spec.data.weights, task.groups
-    )
+    weights, values = np.zeros_like(targets), property_of(examples, spec.data.project)
+    weights[train] = batches.loss_weights(targets[train], values[train], spec.data.weights, task.groups)
     return Job(
         spec=spec,
         run=run,

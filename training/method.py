@@ -38,10 +38,14 @@ class LinearHead(nn.Module):
 
     mean: torch.Tensor
     std: torch.Tensor
+    removed: torch.Tensor
+    """[F, k] directions that it does not see, however the backbone moves."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()
         self.dropout = nn.Dropout(0.0)
+        # not kept: what is released has it folded into its matrix
+        self.register_buffer("removed", torch.tensor(head.removed, dtype=torch.float32), persistent=False)
         self.register_buffer("mean", torch.tensor(head.mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(head.std, dtype=torch.float32))
         self.linear = nn.Linear(*head.matrix.shape)
@@ -57,7 +61,15 @@ class LinearHead(nn.Module):
 
     def judge(self, features: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
         """Pooled features [B, 2D] and all patch tokens of a series [B, P, D], which this head leaves aside -> [B, C]."""
-        return cast(torch.Tensor, self.linear(self.dropout((features - self.mean) / self.std)))
+        z = self.dropout((features - self.mean) / self.std)
+        if self.removed.numel():
+            z = z - (z @ self.removed) @ self.removed.T
+        return cast(torch.Tensor, self.linear(z))
+
+    def matrix(self) -> torch.Tensor:
+        """[F, C] of the linear layer with the removed directions taken out of it: what is released."""
+        matrix = self.linear.weight.T
+        return matrix - self.removed @ (self.removed.T @ matrix) if self.removed.numel() else matrix
 
 
 class _Passed(nn.Module):

@@ -21,7 +21,9 @@ from curation.lake import Lake
 from curation.leakage import leakage
 from curation.pack_file import reasons_in_words
 from curation.records import ConfigurationError
+from training.cells import UNKNOWN
 from training.examples import SPLITS, Examples, read_examples
+from training.groups import property_of
 from training.spec import TuneSpec, run_id
 from training.task import Task, cohort_labels, find_task
 
@@ -67,7 +69,9 @@ def check(
         "labels": list(names),
         "prevalence": _prevalence(examples, task, names, targets),
         "label_site_association": association,
-        "problems": leaks + (task.problems(names, targets[train]) if train.any() else [_EMPTY]),
+        "problems": leaks
+        + (task.problems(names, targets[train]) if train.any() else [_EMPTY])
+        + _nothing_to_project(examples, spec),
         "left_out": dict(sorted(Counter(left_out).items())),
         "warnings": unchecked
         + _left_out(left_out, len(examples))
@@ -80,6 +84,18 @@ def _left_out(reasons: Sequence[str], n_kept: int) -> list[str]:
         return []
     why = reasons_in_words(Counter(reasons))
     return [f"{len(reasons)} of {len(reasons) + n_kept} members are in no split and not judged: {why}."]
+
+
+def _nothing_to_project(examples: Examples, spec: TuneSpec) -> list[str]:
+    """What data.project asks to take out must differ among those who teach."""
+    if spec.data.project == "none":
+        return []
+    values = set(property_of(examples, spec.data.project)[examples.split == "train"].tolist()) - {UNKNOWN}
+    if len(values) > 1:
+        return []
+    return [
+        f"data.project: the train split knows one value of {spec.data.project!r} at most. Set it to none, or add studies."
+    ]
 
 
 def refuse_problems(found: Mapping[str, Any]) -> None:

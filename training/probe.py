@@ -7,7 +7,7 @@ start. numpy and scikit-learn, float64; no torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,8 @@ class Head:
     """[F, C]"""
     bias: Floats
     """[C]"""
+    removed: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    """[F, k] orthonormal directions of standardised features that the matrix must not see (repair); k may be 0."""
 
     def logits(self, features: NDArray[np.float32]) -> Floats:
         """[N, F] -> [N, C]."""

@@ -217,6 +217,11 @@ class Data(_Part):
         default="light",
         description="light: small shift, scale, contrast and noise; never a flip, for sides matter.",
     )
+    project: str = Field(
+        default="none",
+        description="site, or a yes/no covariate of the task: the head does not see the directions that tell it, and weights "
+        "count its values instead of sites (multilabel, multiclass).",
+    )
 
 
 class Budget(_Part):
@@ -297,6 +302,23 @@ class TuneSpec(_Part):
     compute: Compute = Compute()
     report: Report = Report()
     seed: int = Field(default=7, ge=0, lt=2**31)
+
+    @model_validator(mode="after")
+    def _projection_has_what_it_needs(self) -> TuneSpec:
+        there = ("none", "site", *self.task.covariates)
+        if self.data.project not in there:
+            raise ValueError(
+                f"data.project {self.data.project!r} is none of {', '.join(there)}; name it in task.covariates"
+            )
+        if self.data.project != "none" and self.task.kind not in ("multilabel", "multiclass"):
+            raise ValueError(
+                f"data.project is for multilabel and multiclass, not for {self.task.kind}; set it to none"
+            )
+        if self.data.project != "none" and (self.method.head, self.method.warm_start) != ("linear", "probe"):
+            raise ValueError(
+                "data.project is for a linear head that starts as the probe; set method.head to linear, warm_start to probe"
+            )
+        return self
 
 
 def load_spec(

@@ -36,16 +36,20 @@ from training import (
 )
 from training.attempt import alone, recorded
 from training.audit import Scores
+from training.audits.blanking import Looked, look
 from training.evaluate import evaluate
 from training.examples import Examples, read_examples
 from training.footprint import Meter
+from training.groups import property_of
 from training.job import Fold, Job, make_job, named, plan_folds
 from training.judged import judge
+from training.repair import fit_repaired
 from training.report import write_report
 from training.report.catalogue import check_statements
 from training.runs import RunFolder
 from training.spec import TuneSpec, run_id
 from training.task import cohort_labels, find_task
+from training.tasks.yes_no import YesNo
 
 if TYPE_CHECKING:
     from training.backbone import Backbone
@@ -91,6 +95,7 @@ def tune(
             job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s, group)
             meter = Meter(_gpu_index(job))
             rows: list[Metric] = []
+            looked: Looked | None = None
             if job.task.reads == "text":
                 read = reading.fit_all(job, lake_root)
                 scores, features = read.scores, read.features
@@ -122,9 +127,12 @@ def tune(
                     group.say(True)
                     scores, added = _fit_all(job, backbone, tiles, cached), []
                     features = cached.features
+                    looked = _look_again(job, tiles, backbone_cache)
             job.beat("evaluating", 0.92)
             run.write_parquet("predictions.parquet", _predictions(job, scores))
-            evidence = evaluate(lake_root, examples, job.names, job.truth, scores, spec, run.run_id, features)
+            evidence = evaluate(
+                lake_root, examples, job.names, job.truth, scores, spec, run.run_id, features, looked
+            )
             evidence.items += added
             evidence.metrics += rows
             run.write_parquet("label_issues.parquet", to_table(LabelIssue, evidence.issues))
@@ -254,6 +262,19 @@ def _learn_head(
     return module, predict(job, learner, np.arange(len(job.examples)), done)
 
 
+def _look_again(job: Job, tiles: batches.Tiles, backbone_cache: Path | None) -> Looked | None:
+    """What the released model says of test and tune, whole and blanked; None where its answers are no chances."""
+    from training.export import load_tuned
+
+    if not job.task.has_probabilities:
+        return None
+    points = job.run.read_json("operating_points.json") or {}
+    threshold = np.array(
+        [np.nan if points.get(n) is None else points[n] for n in job.names], dtype=np.float64
+    )
+    return look(load_tuned(job.run.path, backbone_cache), tiles, job.examples, threshold, job.spec.seed)
+
+
 def _fit_probe(job: Job, fold: Fold, cached: cache.Cached) -> probe.Head:
     is_tuned_arm = job.spec.method.kind == "probe" and job.spec.method.head == "linear"
 
@@ -265,6 +286,12 @@ def _fit_probe(job: Job, fold: Fold, cached: cache.Cached) -> probe.Head:
             )
 
     seats = probe.Seats(fold.train, fold.tune, job.examples.patient)
+    wanted = job.spec.data.project
+    if wanted != "none" and isinstance(job.task, YesNo):
+        return fit_repaired(
+            cached.features, job.targets, job.weights, job.watched, seats,
+            property_of=property_of(job.examples, wanted), solver=probe.logistic(job.task.is_exclusive), log=log,
+        )  # fmt: skip
     return job.task.fit_probe(cached.features, job.targets, job.weights, job.watched, seats, log)
 
 

@@ -18,6 +18,9 @@ N_FOLDS = 5
 RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Ridge tried, in units of the examples' number: features are standardised, so that 1 equals each one's own variance."""
 
+N_PRINCIPAL = 128
+"""Components that are enough to tell a site, and cheap for many columns."""
+
 MIN_CLASS = 2 * N_FOLDS
 """Patients of either class that a label needs."""
 
@@ -46,6 +49,26 @@ def out_of_fold(features: NDArray[np.float32], targets: Floats, patient: Ints, s
         if min(len(set(patient[known][y == side].tolist())) for side in (0, 1)) >= MIN_CLASS:
             found[known, c] = _probabilities(_scores(x[known], y, fold[known]), y)
     return found
+
+
+def principal(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """[N, K] the first N_PRINCIPAL principal components of standardised features; no label is asked."""
+    from sklearn.utils.extmath import randomized_svd
+
+    mean, std = standardise(features)
+    n = min(N_PRINCIPAL, *features.shape)
+    left, size, _ = randomized_svd((features - mean) / std, n_components=n, n_iter=3, random_state=seed)
+    return np.asarray(left * size, dtype=np.float32)
+
+
+def one_against_rest(features: NDArray[np.float32], targets: Floats, fold: Ints) -> Floats:
+    """[N, K] out-of-fold ridge scores of K classes (targets of 0 and 1, each row with one), every class with the same say."""
+    mean, std = standardise(features)
+    x = np.concatenate([(features - mean) / std, np.ones((len(features), 1))], axis=1)
+    share = targets.mean(0)
+    return np.stack(
+        [_scores(x, targets[:, k], fold) - (2 * share[k] - 1) for k in range(targets.shape[1])], axis=1
+    )
 
 
 def _scores(x: Floats, y: Floats, fold: Ints) -> Floats:

@@ -21,6 +21,7 @@ def verdicts(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "tuned_is_better": _is_better(report),
         "report_is_complete": _is_complete(report),
         "gap_not_widened": _not_widened(report),
+        "no_shortcut": _no_shortcut(report),
         "no_near_duplicates": _no_near_duplicates(report),
     }
 
@@ -56,6 +57,15 @@ def _not_widened(report: Mapping[str, Any]) -> dict[str, Any]:
     ]
     text = f"{len(gaps)} gaps judged; tuned loses more than untuned beside: {', '.join(worse) or 'none'}"
     return {"passed": not worse, "text": text}
+
+
+def _no_shortcut(report: Mapping[str, Any]) -> dict[str, Any]:
+    judged = report["tables"].get("shortcut", [])
+    said = [f"{row['level']}: {row['sentence']}" for row in judged if row["level"] != "ok"]
+    text = " ".join(said) or (
+        f"{len(judged)} labels judged, none leans" if judged else "no yes/no label to judge"
+    )
+    return {"passed": not said, "text": text}
 
 
 def _no_near_duplicates(report: Mapping[str, Any]) -> dict[str, Any]:
