@@ -94,6 +94,11 @@ class Tiles:
         """[B, T, *shape] of those members, a copy; on the GPU where the rows lie there. Types: see shown.values_of."""
         return values_of(self._raw(indices), self.recipe, self.unit)
 
+    def rows(self, indices: Ints) -> NDArray[Any]:
+        """[B, T, *recipe.shape] of those members as the pack has them: what a released model takes."""
+        plain = np.ascontiguousarray(self._raw(indices).cpu().numpy())
+        return plain.view(self.recipe.dtype).reshape(*plain.shape[:2], *self.recipe.shape)
+
     def _raw(self, indices: Ints) -> torch.Tensor:
         import torch
 

@@ -75,7 +75,7 @@ def look(tuned: Tuned, tiles: Tiles, examples: Examples, threshold: Floats, seed
     features, whole = [], []
     blanked: dict[str, list[Floats]] = {"borders": [], "corners": []}
     for start in range(0, len(index), _BATCH):
-        shown = tiles.take(index[start : start + _BATCH]).cpu().numpy()
+        shown = tiles.rows(index[start : start + _BATCH])
         seen, answers = tuned.see(shown)
         features.append(seen)
         whole.append(answers)
