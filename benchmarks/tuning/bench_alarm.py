@@ -21,7 +21,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -178,12 +178,8 @@ def _scores(
     """Logits of a probe fitted on the train split, without any repair: on the images as drawn, and with the artefact swapped."""
     features = np.where(shown[:, None] == 1, changed, clean)
     opposite = np.where(shown[:, None] == 1, clean, changed)
-    truth = source.label[:, None].astype(np.float64)
-    solver = replace(probe.logistic(False), strengths=(STRENGTH,))
-    seats = probe.Seats(np.flatnonzero(split == "train"), np.flatnonzero(split == "tune"), source.patient)
-    head = probe.fit_probe(
-        features, truth, np.ones_like(truth), truth, seats, solver=solver, log=lambda step, values: None
-    )
+    train = split == "train"
+    head = probe.fit_head(features[train], source.label[train, None].astype(np.float64), STRENGTH)
     return head.logits(features)[:, 0], head.logits(opposite)[:, 0], features
 
 
