@@ -136,7 +136,9 @@ class HeadLearner(nn.Module):
 def to_arrays(head: LinearHead | Decoder) -> dict[str, NDArray[np.float32]]:
     """Tensors of a head by the names they are released under: mean, std, weight, bias, and what its kind adds."""
     own = head.state_dict()
-    named = {k.removeprefix("linear."): v for k, v in own.items()} | {"weight": head.matrix().T}
+    named = {k.removeprefix("linear."): v for k, v in own.items()}
+    if isinstance(head, LinearHead):
+        named["weight"] = head.matrix().T
     return {k: v.detach().cpu().float().contiguous().numpy() for k, v in named.items()}
 
 
