@@ -53,7 +53,7 @@ class PackRecipe:
     """What a pack holds of each series, whether report tokens, and by which tokenizer.json.
 
     size: height and width, px. tiles_per_series: rows a series (of a volume one). color: luma, or rgb as three channels.
-    bits: 8, or 16 for the depth that detectors have. gap: a slab's channels are so many slices apart. depth and
+    bits: 8, or 16 for the depth that detectors have. levels: window, or equalised (a level says its rank in the frame). gap: a slab's channels are so many slices apart. depth and
     spacing_mm (between slices, rows, columns): a volume's; without a spacing the whole stack is stretched to the shape.
     """
 
@@ -64,6 +64,7 @@ class PackRecipe:
     kind: str = "tile"
     color: str = "luma"
     bits: int = 8
+    levels: str = "window"
     gap: int = 1
     depth: int = 1
     spacing_mm: tuple[float, float, float] | None = None
@@ -77,6 +78,8 @@ class PackRecipe:
             )
         if self.color not in ("luma", "rgb") or self.bits not in (8, 16):
             raise ConfigurationError("color is luma or rgb, bits are 8 or 16.")
+        if self.levels not in ("window", "equalised"):
+            raise ConfigurationError("levels is window or equalised.")
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", tuple(float(mm) for mm in self.spacing_mm))
         self._refuse_strangers()
@@ -87,6 +90,7 @@ class PackRecipe:
         belongs = {
             "color": self.kind in ("tile", "clip"),
             "bits": not is_volume,
+            "levels": not is_volume,
             "gap": self.kind == "slab",
             "depth": is_volume,
             "spacing_mm": is_volume,

@@ -20,6 +20,8 @@ from curation.modality import Plane, Window, to_units, window_for
 
 FIRST_DEPTH, LAST_DEPTH = 0.1, 0.9  # the ends of a stack show shoulders, table and air
 REDUCE_MARGIN = 1.5  # a frame is decoded smaller only while it stays this much larger than the tile
+LEVEL_BINS = 4096
+"""Steps in which ranks of grey levels are counted."""
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in PS3.3 C.7.6.3.1.2
 
 Row = Mapping[str, Any]
@@ -46,11 +48,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How tiles are drawn: size px, luma or rgb, 8 or 16 bits."""
+    """How tiles are drawn: size px, luma or rgb, 8 or 16 bits, levels of the window or equalised."""
 
     size: int
     color: str = "luma"
     bits: int = 8
+    levels: str = "window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +139,28 @@ def _draw(channels: Sequence[NDArray[Any]], source: Source, look: Look, low: flo
     drawn = []
     for values in channels:
         levels = (np.clip(values.astype(np.float64), low, high) - low) * (255.0 / (high - low))
+        if look.levels == "equalised":
+            levels = equalised(levels)
         drawn.append(letterbox(255.0 - levels if is_inverted else levels, look.size, look.bits))
     pixels, pad_top, pad_left = drawn[0]
     if look.color == "rgb":
         pixels = np.stack([drawn[i % len(drawn)][0] for i in range(3)])  # grey three times
     scale = look.size / max(row["rows_px"], row["columns_px"])
     return Tile(pixels, low, high, scale, pad_top, pad_left, is_inverted)
+
+
+def equalised(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Grey levels 0..255 by their rank within the frame: as many pixels at each, whatever exposure, gamma or maker made of them.
+
+    Ranks are counted in LEVEL_BINS steps; a level gets the middle of its rank. A frame of one level stays as it is.
+    """
+    bins = np.minimum((levels * (LEVEL_BINS / 255.0)).astype(np.int64), LEVEL_BINS - 1)
+    counts = np.bincount(bins.ravel(), minlength=LEVEL_BINS)
+    if (counts > 0).sum() < 2:
+        return levels
+    ends = np.cumsum(counts)
+    middle = (ends - counts / 2.0) * (255.0 / ends[-1])
+    return np.asarray(middle[bins])
 
 
 def _channels(

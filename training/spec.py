@@ -42,6 +42,10 @@ class Input(_Part):
     )
     color: Literal["luma", "rgb"] = Field(default="luma", description="rgb keeps colour (tile, clip).")
     bits: Literal[8, 16] = Field(default=8, description="16 keeps the depth of a detector, such as MG.")
+    levels: Literal["window", "equalised"] = Field(
+        default="window",
+        description="equalised: a grey level says its rank within the frame, whatever exposure or maker made of it; not HU.",
+    )
     gap: int = Field(default=1, ge=1, le=64, description="slab: its channels are so many slices apart.")
     depth: int | None = Field(
         default=None, ge=2, le=1024, description="volume: slices; nothing: as many as the backbone takes."
@@ -61,6 +65,7 @@ class Input(_Part):
             kind=self.kind,
             color=self.color,
             bits=self.bits,
+            levels=self.levels,
             gap=self.gap,
             depth=(self.depth or default_depth) if self.kind == "volume" else (self.depth or 1),
             spacing_mm=self.spacing_mm,

@@ -283,7 +283,8 @@ READ = """How to read it: fitted at one hospital, the probe is better at home an
 with sharpness and exposure there. Equalised grey levels without any fit gain at both hospitals left out, with intervals above 0;
 fitting on top loses it again, even with every tool, which only makes up for most of the harm. So the figure that was asked for, all
 tools against untuned, shows no gain: two collections of one hospital each, children at one and adults at the other, cannot teach
-what is the finding and what is the hospital. Harmonisation is done by this script; it is no option of token packs yet."""
+what is the finding and what is the hospital. Harmonisation is done by this script; `model.input.levels: equalised`
+equalises a run's tiles likewise (not the softening), and was not measured here."""
 
 
 # ---- what is said ----------------------------------------------------------------------------------------------------
