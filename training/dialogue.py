@@ -139,7 +139,7 @@ def fit_all(job: Job, lake_root: Path) -> Talked:
     features = _features(job, talker, tiles)
     for arm in ARMS:
         if arm == "tuned":
-            _tune(job, fold, talker, tiles, texts)
+            talker = _tune(job, fold, talker, tiles, texts)
         answers[arm], written[arm] = _ask(
             job, talker, tiles, asked, writes, 0.2 if arm == "untuned" else 0.75
         )
@@ -244,8 +244,8 @@ def _ask(
     return logits, written
 
 
-def _tune(job: Job, fold: Fold, talker: Dialogue, tiles: batches.Tiles, texts: Texts | None) -> None:
-    """TRL's supervised tuning of low-rank updates, in place; goes on from its last checkpoint."""
+def _tune(job: Job, fold: Fold, talker: Dialogue, tiles: batches.Tiles, texts: Texts | None) -> Dialogue:
+    """The model with low-rank updates that TRL tuned; goes on from its last checkpoint."""
     try:
         from datasets import Dataset
         from trl import SFTConfig, SFTTrainer
@@ -279,10 +279,10 @@ def _tune(job: Job, fold: Fold, talker: Dialogue, tiles: batches.Tiles, texts: T
     trainer.train(resume_from_checkpoint=str(former[-1]) if former else None)
     if job.should_stop() and trainer.state.global_step < steps:
         raise Stopped
-    talker.model.eval()
-    object.__setattr__(talker, "model", trainer.model.eval())
     talker.processor.tokenizer.padding_side = "left"
-    _export(job, talker)
+    tuned = Dialogue(trainer.model.eval(), talker.processor)
+    _export(job, tuned)
+    return tuned
 
 
 def _taught(job: Job, fold: Fold, tiles: batches.Tiles, texts: Texts | None) -> Iterator[dict[str, Any]]:
