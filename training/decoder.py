@@ -55,7 +55,7 @@ class Decoder(nn.Module):
     def judge(self, features: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
         """Patch tokens of all tiles of a series, [B, T*P, D] -> [B, C, T, g, g]."""
         assert tokens is not None
-        n, width = len(tokens), tokens.shape[2]
+        n, width = tokens.shape[0], tokens.shape[2]
         x = (
             self.norm(tokens.float())
             .reshape(n * self.n_tiles, self.side, self.side, width)

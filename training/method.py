@@ -56,7 +56,8 @@ class LinearHead(nn.Module):
     def forward(self, cls: torch.Tensor, tokens: torch.Tensor, n_tiles: int) -> torch.Tensor:
         """Class vectors [B*T, D] and patch tokens [B*T, P, D] -> logits [B, C]."""
         features = pool(cls, tokens, n_tiles)  # [B, 2D]
-        of_series = tokens.reshape(len(features), -1, tokens.shape[2])  # [B*T, P, D] -> [B, T*P, D]
+        # shape[0], for len() would become a number in an exported graph
+        of_series = tokens.reshape(features.shape[0], -1, tokens.shape[2])  # [B*T, P, D] -> [B, T*P, D]
         return self.judge(features, of_series.to(features.dtype))
 
     def judge(self, features: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:

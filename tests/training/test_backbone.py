@@ -62,7 +62,7 @@ def test_pickled_weights_and_remote_code_are_refused(tmp_path: Path) -> None:
     stranger = {**config, "model_type": "stranger", "auto_map": {"AutoModel": "model.Stranger"}}
     (folder / "config.json").write_text(json.dumps(stranger))
     (folder / "model.py").write_text("raise SystemExit('remote code ran')")
-    with pytest.raises(ConfigurationError, match="transformers cannot load"):
+    with pytest.raises(ConfigurationError, match="brings code of its own"):
         load_backbone(str(folder), 28)
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
