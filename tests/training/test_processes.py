@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 
 import numpy as np
@@ -52,25 +51,24 @@ def test_each_row_has_one_process(n: int, world: int) -> None:
     assert np.concatenate(shares).tolist() == list(range(n))
 
 
-def forked(lake: Path, rank: int, world: int, port: int) -> int:
-    """A run in a process of its own that knows of its group as torchrun and accelerate say it; its number."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
-        os.environ.update(
-            {k: str(v) for k, v in group.items()}, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
-        )
-        if rank:
-            RunFolder.write_bytes = None  # type: ignore[method-assign]  # whoever is not the first must not write
-        tune(lake, parse_spec(SPEC), report=quiet)
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
+def member(lake: str, rank: int) -> None:
+    """A run in a process of a group, as `started` starts it."""
+    if rank:
+        RunFolder.write_bytes = None  # type: ignore[method-assign]  # whoever is not the first must not write
+    tune(Path(lake), parse_spec(SPEC), report=quiet)
+
+
+def started(lake: Path, rank: int, world: int, port: int) -> subprocess.Popen[str]:
+    """A fresh interpreter that knows of its group as torchrun and accelerate say it."""
+    group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = {**os.environ, **{k: str(v) for k, v in group.items()}, "PYTHONPATH": path}
+    env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    code = f"from tests.training.test_processes import member; member({str(lake)!r}, {rank})"
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=root, env=env, stderr=subprocess.PIPE, text=True
+    )
 
 
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
@@ -80,8 +78,9 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    pids = [forked(many, rank, 2, port) for rank in range(2)]
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0]
+    members = [started(many, rank, 2, port) for rank in range(2)]
+    ends = [one.communicate(timeout=400)[1] for one in members]
+    assert [one.returncode for one in members] == [0, 0], "\n".join(end[-1500:] for end in ends)
     (run,) = (many / "runs").iterdir()
     alike(tune(one, parse_spec(SPEC), report=quiet), run)
     state = json.loads((run / "loop.json").read_text())
