@@ -235,8 +235,8 @@ def test_a_cohort_is_tuned_from_its_page(browser: sync_api.Browser, tmp_path: Pa
         reader.page.on("websocket", lambda socket: socket.on("framereceived", lambda f: frames.append(f)))
         page = reader.open("/cohort?cohort=learnable&recipe=tiny")
         page.get_by_role("button", name="Tune this cohort").first.click()
-        page.get_by_role("button", name="Launch").click(timeout=30_000)
-        page.wait_for_url(re.compile(r"/run\?run=[0-9a-f]{16}"), timeout=30_000)
+        page.get_by_role("button", name="Launch").click(timeout=90_000)
+        page.wait_for_url(re.compile(r"/run\?run=[0-9a-f]{16}"), timeout=120_000)
         page.get_by_text(re.compile("Dagster has it|epoch|step|running", re.IGNORECASE)).first.wait_for(
             timeout=60_000
         )
