@@ -44,7 +44,7 @@ _EXTRA = ("nsd", "hd95_mm", "area_error")
 
 @dataclass(frozen=True)
 class Drawn:
-    """Both arms judged (Dice), frozen features, one row a series, structure and arm, and metrics beyond Dice."""
+    """Both arms judged (Dice), frozen features [N, 2D], and one row a series, structure and arm."""
 
     scores: Scores
     features: NDArray[np.float32]
