@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 Strings = NDArray[np.str_]
 Ints = NDArray[np.int64]
 
+SATURATED = 2.0
+"""Cross-entropy, in units of that of logits of 0, above which chances are taken to be saturated."""
+
 
 @dataclass(frozen=True)
 class YesNo:
@@ -96,14 +99,21 @@ class YesNo:
         return probe.fit_prototypes(features, targets)
 
     def watch(self, logits: Floats, watched: Floats) -> tuple[tuple[float, float], dict[str, float]]:
-        """(macro AUPRC, minus cross-entropy), and both besides macro AUROC as curves."""
+        """(macro AUPRC, minus cross-entropy), and both besides macro AUROC as curves.
+
+        Weights whose chances are saturated come behind all others: they may rank a small tune split well, and tell nothing
+        apart elsewhere.
+        """
         loss = probe.cross_entropy(logits, watched, self.is_exclusive)
+        is_saturated = loss > SATURATED * probe.cross_entropy(
+            np.zeros_like(logits), watched, self.is_exclusive
+        )
         auprc = probe.macro(metrics.auprc, logits, watched)
         auroc = probe.macro(metrics.auroc, logits, watched)
         values = {"tune/loss": loss}
         if auprc is not None and auroc is not None:
             values |= {"tune/auprc": auprc, "tune/auroc": auroc}
-        return (auprc if auprc is not None else 0.0, -loss), values
+        return ((auprc if auprc is not None else 0.0) - is_saturated, -loss), values
 
     def answers(self, logits: torch.Tensor) -> torch.Tensor:
         """Sigmoid of each output, [B, C]."""
