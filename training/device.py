@@ -35,7 +35,10 @@ def settle(asked: Compute, local: int = 0) -> tuple[torch.device, str]:
         )
     if asked.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
-    torch.use_deterministic_algorithms(asked.deterministic)
+    if asked.deterministic and asked.compile == "on":
+        torch.use_deterministic_algorithms(True)  # tells the compiler besides, which costs seconds to import
+    else:
+        torch.set_deterministic_debug_mode("error" if asked.deterministic else "default")
     torch.backends.cuda.enable_mem_efficient_sdp(not asked.deterministic)
     torch.backends.cuda.enable_cudnn_sdp(not asked.deterministic)
     device = torch.device(f"cuda:{local}" if name == "cuda" and local else name)

@@ -3,11 +3,11 @@
 Run: python -m benchmarks.tuning.bench_resume [--kills 100] [--peers 10]
 Writes benchmarks/results/resume.json. Runs of a tiny **random** backbone on a **synthetic** cohort, with augmentation, dropout, a
 moving average, and LoRA, cut or full tuning; a checkpoint after every step, so that kills fall into writing. Each run is a
-process of its own (forked, so that torch is imported once), killed four times by SIGKILL and then left to end;
-adapter, head and predictions (written last of the three) are compared byte by byte with those of a run that nobody killed; the
-evaluation that would follow is not waited for. In the same process the
-Trainer of transformers is treated likewise: a small network with random augmentation and dropout, a checkpoint every
-three steps of five an epoch, killed a moment after one was written, `resume_from_checkpoint`.
+process of its own (forked from one that has tuned before, so that modules are imported once), killed four times by SIGKILL and
+then left to end; adapter, head and predictions (written last of the three) are compared byte by byte with those of a run that
+nobody killed; the evaluation that would follow is not waited for. In the same process the Trainer of transformers is treated
+likewise: a small network with random augmentation and dropout, a checkpoint every three steps of five an epoch, killed a moment
+after one was written, `resume_from_checkpoint`.
 """
 
 from __future__ import annotations
@@ -102,6 +102,9 @@ def ours_killed(
 ) -> None:
     """rwid's loop: every second kill as soon as a checkpoint's file aside is seen, the others at any time of the run."""
     straight: dict[int, tuple[dict[str, str], float]] = {}
+    lay_down(scratch / "warm", signal=10)
+    for method in METHODS:
+        run_ours(scratch / "warm", tree(method=method, budget=BUDGET, report={"bootstrap": 0}))
     while tally.kills < n_kills:
         which = tally.runs % len(METHODS)
         spec = tree(method=METHODS[which], budget=BUDGET, seed=20 + which, report={"bootstrap": 0})
