@@ -1,7 +1,9 @@
 """Cohorts and their model-ready tokens. Wiring only: curation.cohort freezes, curation.pack makes tiles and token ids."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -26,8 +28,8 @@ class TokensConfig(dg.Config):
     """What to make tokens of. Empty: the newest cohort of the partition's name, in the default recipe."""
 
     cohort_id: str = ""
-    size: int = 224
-    tiles_per_series: int = 1
+    input: dict[str, Any] = {}  # noqa: RUF012 - dagster copies a config's defaults
+    """Keys of a TuneSpec's `model.input`: kind, size, tiles and the others."""
 
 
 @dg.asset(
@@ -77,12 +79,14 @@ def cohort_tokens(
 ) -> dg.MaterializeResult:
     """Makes the token pack, or finds it made."""
     from curation.cohort import find_cohort
-    from curation.pack import PackRecipe, build_pack
+    from curation.pack import build_pack
+    from training.shown import recipe_of
+    from training.spec import Input
 
     started = time.monotonic()
     lake = rwid.lake()
     frozen = guarded(find_cohort, lake, config.cohort_id or context.partition_key)
-    recipe = PackRecipe(size=config.size, tiles_per_series=config.tiles_per_series)
+    recipe = replace(recipe_of(Input(**config.input)), text=True)
     pack = guarded(
         build_pack,
         lake,

@@ -365,6 +365,19 @@ def parse_spec(tree: Any, overrides: Sequence[str] = (), source: str = "TuneSpec
         ) from None
 
 
+def parse_input(settings: Sequence[str]) -> Input:
+    """`model.input` from KEY=VALUE texts. Raises ConfigurationError that names the key and the remedy."""
+    tree: dict[str, Any] = {}
+    for setting in settings:
+        _set(tree, setting, "--input")
+    try:
+        return Input.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigurationError(
+            "--input: " + "; ".join(_sentence(e, Input) for e in error.errors()) + "."
+        ) from None
+
+
 def run_id(spec: TuneSpec, cohort_id: str) -> str:
     """First 16 hex digits of sha256 over canonical spec, cohort id and tuner version.
 
@@ -376,31 +389,31 @@ def run_id(spec: TuneSpec, cohort_id: str) -> str:
     return hashlib.sha256(f"{canonical}\n{cohort_id}\n{TUNER_VERSION}".encode()).hexdigest()[:16]
 
 
-def _set(tree: dict[str, Any], override: str) -> None:
+def _set(tree: dict[str, Any], override: str, option: str = "--set") -> None:
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
-        raise ConfigurationError(f"--set {override!r} must look like key=value, such as method.blocks=3.")
+        such = {"--set": "method.blocks=3", "--input": "size=448"}[option]
+        raise ConfigurationError(f"{option} {override!r} must look like key=value, such as {such}.")
     *parents, leaf = key.strip().split(".")
     node = tree
     for parent in parents:
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
-            raise ConfigurationError(f"--set {key}: {parent!r} is a value, not a group of keys.")
+            raise ConfigurationError(f"{option} {key}: {parent!r} is a value, not a group of keys.")
     node[leaf] = yaml.safe_load(value)
 
 
-def _sentence(error: Any) -> str:
+def _sentence(error: Any, part: Any = TuneSpec) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        siblings = _keys_beside(error["loc"])
+        siblings = _keys_beside(error["loc"], part)
         return f"unknown key {key!r}; remove it, or use one of {', '.join(siblings)}"
     if error["type"] == "missing":
         return f"key {key!r} is missing; add it"
     return f"key {key!r}: {error['msg'].removeprefix('Value error, ')}; mend it"
 
 
-def _keys_beside(location: tuple[Any, ...]) -> list[str]:
-    part: Any = TuneSpec
+def _keys_beside(location: tuple[Any, ...], part: Any) -> list[str]:
     for name in location[:-1]:
         part = part.model_fields[name].annotation
     return list(part.model_fields)

@@ -26,18 +26,28 @@ def build(
     spec: Annotated[str, typer.Argument(help="Path of a YAML file, or the name of a spec.")],
     snapshot: Annotated[int | None, typer.Option(help="Number of a snapshot; the newest by default.")] = None,
     tokens: Annotated[bool, typer.Option("--tokens", help="Make the model-ready tokens as well.")] = False,
+    seen: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="KEY=VALUE",
+            help="Tokens of that kind: a key of a TuneSpec's model.input, such as kind=volume or size=448. May be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Freeze a cohort: members, patient-level splits, attrition and a card, under an id that is their hash.
 
-    Example: rwid cohort build my-cohort.yaml
+    Examples: rwid cohort build my-cohort.yaml; rwid cohort build lung-ct --input kind=volume --input depth=32
     """
     from assets.instance import opened
     from curation.settings import open_home
+    from training.spec import parse_input
 
     session: Session = context.obj
     settings = session.settings()
+    asked = {"input": parse_input(seen or []).model_dump(exclude_defaults=True)} if tokens or seen else None
     with opened(open_home(settings)) as instance, session.bar() as bar:
-        facts = freeze(instance, settings, spec, bar, snapshot=snapshot, tokens={} if tokens else None)
+        facts = freeze(instance, settings, spec, bar, snapshot=snapshot, tokens=asked)
     session.done(facts, *shown(facts))
 
 

@@ -114,7 +114,7 @@ def _tokens(settings: "Settings") -> dict[str, Any]:
     from training.spec import load_spec
 
     seen = load_spec("demo", folders=[settings.places.recipes]).model.input
-    return {"size": seen.size, "tiles_per_series": seen.tiles}
+    return {"input": seen.model_dump(exclude_defaults=True)}
 
 
 def _built(settings: "Settings") -> list[dict[str, Any]]:

@@ -34,6 +34,21 @@ def test_build_says_who_is_in_and_why(built: dict[str, object], home: Path) -> N
     assert built["studies"]
 
 
+def test_tokens_of_the_kind_that_was_asked_for(
+    built: dict[str, object], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["cohort", "build", str(tmp_path / "everyone.yaml"), "--home", str(home)]
+    assert main([*asked, "--input", "size=48", "--input", "bits=16"]) == 0
+    (pack,) = (home / "lake" / "cohorts" / str(built["cohort_id"]) / "packs").iterdir()
+    recipe = json.loads((pack / "pack.json").read_text())["recipe"]
+    assert (recipe["kind"], recipe["size"], recipe["bits"], recipe["text"]) == ("tile", 48, 16, True)
+    capsys.readouterr()
+    assert main([*asked, "--input", "sise=48"]) == 2
+    assert "unknown key 'sise'" in capsys.readouterr().err
+    assert main([*asked, "--input", "kind=volume", "--input", "bits=16"]) == 2
+    assert "bits" in capsys.readouterr().err
+
+
 def test_the_cohort_is_materialized_with_its_checks(built: dict[str, object], home: Path) -> None:
     with opened(open_home(load_settings(home))) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey("cohort"))
