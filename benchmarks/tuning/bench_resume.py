@@ -31,6 +31,8 @@ from typing import Any
 
 import torch
 import transformers
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
 
 from tests.training.planted import SIZE, lay_down, tree
 from training.spec import parse_spec
@@ -194,9 +196,6 @@ class Augmented(torch.utils.data.Dataset[dict[str, Any]]):
 
 def train_peer(folder: Path) -> None:
     """Four epochs by the Trainer, from its last checkpoint where there is one; the digest of the weights at its end."""
-    from transformers import Trainer, TrainingArguments
-    from transformers.trainer_utils import get_last_checkpoint
-
     torch.manual_seed(1)
     arguments = TrainingArguments(
         output_dir=str(folder), num_train_epochs=4, per_device_train_batch_size=8, learning_rate=1e-3, save_steps=3,
