@@ -11,8 +11,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -25,7 +25,7 @@ from training.backbone import Backbone
 if TYPE_CHECKING:
     import torch
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 END = "end"
 """The cut behind the last block: patch tokens."""
 
@@ -36,14 +36,38 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
+class Hidden:
+    """Hidden states of every series as float16 of how they differ from a common centre.
+
+    Rounding is then a share of how much series differ. As they are, series that hardly differ (a window in which all
+    is white) would be rounded into each other, and a head solved on exact features would not give its answers on them.
+    """
+
+    centre: NDArray[np.float32]
+    """[L tokens, D]: mean over the first batch."""
+    differences: NDArray[np.float16]
+    """[V views, N, T tiles, L tokens, D] on disk."""
+    _centres: dict[torch.device, torch.Tensor] = field(default_factory=dict, repr=False)
+
+    def take(self, views: Sequence[int], indices: NDArray[np.int64], device: torch.device) -> torch.Tensor:
+        """Those series, each in its view: float32 [B, T, L, D] on the device."""
+        import torch
+
+        rows = np.stack([self.differences[v, i] for v, i in zip(views, indices, strict=True)])
+        if device not in self._centres:
+            self._centres[device] = torch.from_numpy(self.centre).to(device)
+        moved = batches.to_device(torch.from_numpy(rows), device)
+        return moved.to(torch.float32) + self._centres[device]
+
+
+@dataclass(frozen=True)
 class Cached:
     """Feature rows of every member, in order, and where asked the hidden states at the cut."""
 
     features: NDArray[np.float32]
     """[N, 2D] class vector beside the mean of the patch tokens, mean over tiles; view 0, without augmentation."""
-    hidden: NDArray[np.float16] | None
-    """[V views, N, T tiles, L tokens, D] on disk, what enters the first block that moves, or the patch tokens where those
-    were asked for; None without either."""
+    hidden: Hidden | None
+    """What enters the first block that moves, or the patch tokens where those were asked for; None without either."""
 
 
 def frozen(
@@ -79,7 +103,9 @@ def frozen(
     folder = tiles.folder / "cache" / key
     if not folder.is_dir():
         _build(folder, facts, backbone, tiles, device, precision, progress)
-    hidden = np.load(folder / "hidden.npy", mmap_mode="r") if cut is not None else None
+    hidden = None
+    if cut is not None:
+        hidden = Hidden(np.load(folder / "centre.npy"), np.load(folder / "hidden.npy", mmap_mode="r"))
     return Cached(np.load(folder / "features.npy"), hidden)
 
 
@@ -126,6 +152,7 @@ def _fill(
 
     n, n_views, cut = len(tiles), facts["views"], facts["cut"]
     features: list[NDArray[np.float32]] = []
+    centre: torch.Tensor | None = None
     size = _BATCH if tiles.recipe.kind != "volume" else _BATCH_OF_VOLUMES
     coming = list(batches.batches_of(np.arange(n), size))
     backbone.model.to(device)
@@ -149,7 +176,11 @@ def _fill(
                     else:
                         cls, tokens, entering = backbone.embed_and_tap(images, cut)
                     if cut is not None:
-                        _append(hidden, entering, (n_views, n, tiles.n_tiles, *entering.shape[1:]))
+                        entering = entering.to(torch.float32)
+                        if centre is None:
+                            centre = entering.mean(0)
+                            np.save(folder / "centre.npy", centre.cpu().numpy())
+                        _append(hidden, entering - centre, (n_views, n, tiles.n_tiles, *entering.shape[1:]))
                     if view == 0:
                         features.append(pool(cls, tokens, tiles.n_tiles).cpu().numpy())
                 progress(view * n + int(indices[-1]) + 1, n_views * n)

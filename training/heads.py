@@ -111,8 +111,8 @@ class HeadLearner(nn.Module):
         features = torch.from_numpy(self.cached.features[indices]).to(self.device)
         tokens = None
         if self.cached.hidden is not None:
-            rows = np.stack([self.cached.hidden[0, i] for i in indices])  # [B, T, P, D]
-            tokens = torch.from_numpy(rows).to(self.device, torch.float32).flatten(1, 2)
+            tokens = self.cached.hidden.take([0] * len(indices), indices, self.device)  # [B, T, P, D]
+            tokens = tokens.flatten(1, 2)
         with torch.autocast(self.device.type, enabled=False):
             return self.head.judge(features, tokens)
 

@@ -163,9 +163,7 @@ class Learner(nn.Module):
         views = [0] * len(indices)
         if epoch is not None and self.spec.method.views > 1:
             views = [batches.view_of(int(i), self.spec.seed, epoch, self.spec.method.views) for i in indices]
-        rows = np.stack([hidden[v, i] for v, i in zip(views, indices, strict=True)])  # [B, T, ...]
-        flat = torch.from_numpy(rows.reshape(-1, *rows.shape[2:]))
-        return batches.to_device(flat, self.device).to(torch.float32)
+        return hidden.take(views, indices, self.device).flatten(0, 1)  # [B, T, ...] -> [B*T, ...]
 
     def moving(self) -> dict[str, nn.Parameter]:
         """What learns, by name."""

@@ -150,8 +150,8 @@ def logistic(is_exclusive: bool) -> Solver:
     )
 
 
-RIDGE_STRENGTHS = (1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 100.0)
-"""Inverse regularisation of ridge, as a share of the examples' weight."""
+RIDGE_STRENGTHS = (1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 1e2, 1e3, 1e4, 1e5)
+"""Inverse regularisation of ridge, as a share of the examples' weight; the last ones for what lies in directions of little spread."""
 
 
 def ridge(cost: Callable[[Floats, Floats], float]) -> Solver:
