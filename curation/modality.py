@@ -223,6 +223,23 @@ def window_for(modality: str, kind: str | None = None, body_part: str | None = N
     return windows_of(modality, kind, body_part)[0]
 
 
+def window_named(name: str, modality: str) -> Window | None:
+    """The window of that name of a modality, whatever the body part; None where it has none."""
+    rules = _load_rules().windows
+    return next((r.window for r in rules if r.window.name == name and modality in r.modalities), None)
+
+
+def fixed_windows() -> dict[tuple[float, float], str]:
+    """Names of all windows with fixed values, by (black, white)."""
+    windows = (rule.window for rule in _load_rules().windows)
+    return {(w.low, w.high): w.name for w in windows if w.source == "fixed"}
+
+
+def window_names() -> tuple[str, ...]:
+    """All names of windows, of any modality, sorted."""
+    return tuple(sorted({rule.window.name for rule in _load_rules().windows}))
+
+
 def _normal_words(text: str) -> str:
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return " ".join(re.findall(r"[^\W_]+", plain.upper().translate(_STROKES)))

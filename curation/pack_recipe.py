@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from curation import vocabulary
+from curation.modality import window_names
 from curation.records import ConfigurationError
 
 PACK_VERSION = 2
@@ -40,6 +41,7 @@ LEFT_OUT: Mapping[str, str] = {
     "colour": "colour has no volume",
     "no_rescale": "the values cannot be turned into HU",
     "no_suv": "dose, half-life, weight or times are missing for SUV",
+    "no_window": "its modality has no window of the name asked for",
 }
 """Why a series has no row in a pack; the list is closed."""
 
@@ -53,8 +55,10 @@ class PackRecipe:
     """What a pack holds of each series, whether report tokens, and by which tokenizer.json.
 
     size: height and width, px. tiles_per_series: rows a series (of a volume one). color: luma, or rgb as three channels.
-    bits: 8, or 16 for the depth that detectors have. levels: window, or equalised (a level says its rank in the frame). gap: a slab's channels are so many slices apart. depth and
-    spacing_mm (between slices, rows, columns): a volume's; without a spacing the whole stack is stretched to the shape.
+    bits: 8, or 16 for the depth that detectors have. levels: window, or equalised (a level says its rank in the frame).
+    window: a name of curation/modalities, or (black, white) in the values' unit, for every series; None: each series' own.
+    gap: a slab's channels are so many slices apart. depth and spacing_mm (between slices, rows, columns): a volume's;
+    without a spacing the whole stack is stretched to the shape.
     """
 
     size: int = 224
@@ -65,6 +69,7 @@ class PackRecipe:
     color: str = "luma"
     bits: int = 8
     levels: str = "window"
+    window: str | tuple[float, float] | None = None
     gap: int = 1
     depth: int = 1
     spacing_mm: tuple[float, float, float] | None = None
@@ -82,7 +87,20 @@ class PackRecipe:
             raise ConfigurationError("levels is window or equalised.")
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", tuple(float(mm) for mm in self.spacing_mm))
+        self._check_window()
         self._refuse_strangers()
+
+    def _check_window(self) -> None:
+        if isinstance(self.window, str):
+            if self.window not in (names := window_names()):
+                raise ConfigurationError(
+                    f"There is no window {self.window!r}; there are: {', '.join(names)}, or [black, white] in values."
+                )
+        elif self.window is not None:
+            low, high = (float(value) for value in self.window)
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ConfigurationError("window is [black, white], two values, the lower one first.")
+            object.__setattr__(self, "window", (low, high))
 
     def _refuse_strangers(self) -> None:
         """What another kind has is an error here, not something to be passed over."""
@@ -91,6 +109,7 @@ class PackRecipe:
             "color": self.kind in ("tile", "clip"),
             "bits": not is_volume,
             "levels": not is_volume,
+            "window": not is_volume,
             "gap": self.kind == "slab",
             "depth": is_volume,
             "spacing_mm": is_volume,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.bitstream import stored_photometric
-from curation.modality import Plane, Window, to_units, window_for
+from curation.modality import Plane, Unreadable, Window, to_units, unit_of, window_for, window_named
 
 FIRST_DEPTH, LAST_DEPTH = 0.1, 0.9  # the ends of a stack show shoulders, table and air
 REDUCE_MARGIN = 1.5  # a frame is decoded smaller only while it stays this much larger than the tile
@@ -48,12 +48,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How tiles are drawn: size px, luma or rgb, 8 or 16 bits, levels of the window or equalised."""
+    """How tiles are drawn: size px, luma or rgb, 8 or 16 bits, levels of the window or equalised.
+
+    window: by name or (black, white) for all; None: each series' own.
+    """
 
     size: int
     color: str = "luma"
     bits: int = 8
     levels: str = "window"
+    window: str | tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,8 @@ def make_tiles(
     """The tiles of frames that are shown alike: the middle one says the window.
 
     `decode` gives a frame's stored values, halved so many times; `palettes` are uint8 [entries, 3] by instance, for
-    PALETTE COLOR. MONOCHROME1 is inverted, so that bone is bright in every tile.
+    PALETTE COLOR. MONOCHROME1 is inverted, so that bone is bright in every tile. Raises Unreadable where the window that
+    the look asks for is none of the modality's, or in HU that the values are not.
     """
     middle = len(sources) // 2
     seen: dict[tuple[UUID, int], list[NDArray[Any]]] = {}
@@ -129,7 +134,7 @@ def make_tiles(
             seen[key] = _channels(decode, source, look, palettes.get(key[0]))
         return seen[key]
 
-    low, high = _limits(channels(sources[middle]), sources[middle])
+    low, high = _limits(channels(sources[middle]), sources[middle], look.window)
     return [_draw(channels(source), source, look, low, high) for source in sources]
 
 
@@ -207,16 +212,32 @@ def plane_of(row: Row) -> Plane:
     return Plane(**{name: row[name] for name in Plane.__dataclass_fields__ if name in row})
 
 
-def _limits(channels: Sequence[NDArray[Any]], source: Source) -> tuple[float, float]:
+def _limits(
+    channels: Sequence[NDArray[Any]], source: Source, asked: str | tuple[float, float] | None
+) -> tuple[float, float]:
     row = source.instance
-    window = window_for(row["modality"], source.kind, source.body_part)
     bits = row["bits_stored"] or 8
+    if asked is not None:
+        return _asked(asked, row).limits(channels[0], header_window(row), bits)
+    window = window_for(row["modality"], source.kind, source.body_part)
     if (row["samples_per_pixel"] or 1) > 1 or row["photometric"] == "PALETTE COLOR":
         window = Window("screen", "full_range", 0.0, 0.0)
         bits = 8 if row["photometric"] == "PALETTE COLOR" else bits
     elif window.source == "fixed" and row["rescale_slope"] is None:
         window = Window("values", "percentile", 0.5, 99.5)  # without a rescale the values are no HU
     return window.limits(channels[0], header_window(row), bits)
+
+
+def _asked(asked: str | tuple[float, float], row: Row) -> Window:
+    """The window that the recipe asks for. What cannot be shown in it has no row: nothing is shown otherwise in silence."""
+    window = (
+        window_named(asked, row["modality"]) if isinstance(asked, str) else Window("asked", "fixed", *asked)
+    )
+    if window is None:
+        raise Unreadable(f"{row['modality']} has no window {asked!r}.", "no_window")
+    if window.source == "fixed" and unit_of(row["modality"]) == "HU" and row["rescale_slope"] is None:
+        raise Unreadable("Without a rescale the values are no HU.", "no_rescale")
+    return window
 
 
 def header_window(row: Row) -> tuple[float, float] | None:

@@ -46,6 +46,11 @@ class Input(_Part):
         default="window",
         description="equalised: a grey level says its rank within the frame, whatever exposure or maker made of it; not HU.",
     )
+    window: str | tuple[float, float] | None = Field(
+        default=None,
+        description="What black and white are, for every series: a name ('soft tissue', 'lung', 'bone', 'brain' of CT) or "
+        "[black, white] in the values' unit; nothing: the default of modality and body part. Not for volumes.",
+    )
     gap: int = Field(default=1, ge=1, le=64, description="slab: its channels are so many slices apart.")
     depth: int | None = Field(
         default=None, ge=2, le=1024, description="volume: slices; nothing: as many as the backbone takes."
@@ -66,6 +71,7 @@ class Input(_Part):
             color=self.color,
             bits=self.bits,
             levels=self.levels,
+            window=self.window,
             gap=self.gap,
             depth=(self.depth or default_depth) if self.kind == "volume" else (self.depth or 1),
             spacing_mm=self.spacing_mm,

@@ -33,6 +33,7 @@ from training import (
     processes,
     reading,
     shown,
+    visibility,
 )
 from training.attempt import alone, recorded
 from training.audit import Scores
@@ -112,6 +113,7 @@ def tune(
                     precheck.refuse_problems(found)
                     job = make_job(spec, run, examples, report, should_stop, checkpoint_every_s, group)
                 tiles = _tiles(job, pack)
+                _warn(job, found, visibility.mixed_windows(pack))
                 if job.task.reads == "masks":
                     job, drawn = masks.fit_all(job, lake_root, backbone, pack, tiles)
                     run.write_parquet(masks.OVERLAP, masks.table(drawn.rows))
@@ -119,11 +121,13 @@ def tune(
                     added, rows = list(masks.lines(drawn.rows)), list(masks.beyond_dice(job, drawn.rows))
                 elif job.task.reads == "pairs":
                     cached = _frozen(job, backbone, tiles)
+                    _warn(job, found, visibility.flat_features(cached.features[examples.split == "train"]))
                     paired = pairs.fit_all(job, lake_root, backbone, tiles, cached)
                     scores, added, rows = paired.scores, paired.items, paired.rows
                     features = cached.features
                 else:
                     cached = _frozen(job, backbone, tiles)
+                    _warn(job, found, visibility.flat_features(cached.features[examples.split == "train"]))
                     group.say(True)
                     scores, added = _fit_all(job, backbone, tiles, cached), []
                     features = cached.features
@@ -142,6 +146,15 @@ def tune(
         run.beat("done", progress=1.0, step=0, message="done")
     report({"kind": "done", "run_id": run.run_id, "progress": 1.0, "verdict": evidence.verdict})
     return run.path
+
+
+def _warn(job: Job, found: dict[str, Any], sentences: list[str]) -> None:
+    """What only pixels could tell joins the warnings of the pre-check, and whoever looks at the run sees it at once."""
+    for sentence in sentences:
+        found["warnings"].append(sentence)
+        job.note(sentence)
+    if sentences:
+        job.run.write_json("precheck.json", found)
 
 
 def _help(

@@ -75,7 +75,7 @@ def tile_row(
 
 def look_of(recipe: PackRecipe) -> Look:
     """How a recipe's tiles are drawn."""
-    return Look(recipe.size, recipe.color, recipe.bits, recipe.levels)
+    return Look(recipe.size, recipe.color, recipe.bits, recipe.levels, recipe.window)
 
 
 def palette_rows(instances: Sequence[Row]) -> Sequence[Row]:

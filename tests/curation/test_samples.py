@@ -304,7 +304,8 @@ def test_kinds_give_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path
         {"kind": "cube"}, {"gap": 2}, {"depth": 8}, {"kind": "volume"}, {"spacing_mm": (1.0, 1.0, 1.0)},
         {"kind": "volume", "depth": 8, "tiles_per_series": 2}, {"kind": "slab", "color": "rgb"}, {"bits": 12},
         {"kind": "volume", "depth": 8, "spacing_mm": (1.0, 0.0, 1.0)}, {"kind": "volume", "depth": 8, "bits": 16},
-        {"kind": "slab", "gap": 0}, {"color": "grey"},
+        {"kind": "slab", "gap": 0}, {"color": "grey"}, {"window": "liver"}, {"window": (80.0, 0.0)},
+        {"kind": "volume", "depth": 8, "window": "lung"},
     ],
 )  # fmt: skip
 def test_a_recipe_that_means_nothing_is_refused(wrong: dict[str, Any]) -> None:

@@ -110,6 +110,8 @@ def write_pack(
             "member_index": pa.array([r[0] for r in rows], pa.int32()),
             "tile_index": pa.array([r[1] for r in rows], pa.int32()),
             "tile": pa.array([r[2] for r in rows], pa.binary(size * size)),
+            "window_low": pa.array([0.0] * len(rows), pa.float64()),
+            "window_high": pa.array([255.0] * len(rows), pa.float64()),
         }
     )
     pq.write_table(table, pack / "tiles.parquet", row_group_size=64, compression="none", use_dictionary=False)
