@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.records import ConfigurationError
-from training import metrics
+from training import metrics, ranks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -29,8 +29,6 @@ METRICS = ("auroc", "auprc", "brier", "ece")
 
 MACRO = "macro"
 ALL = "all"
-_CHUNK = 500_000
-"""Weights held at once by the bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +192,7 @@ def _values(
         for key, scores in common.scores.items()
     }
     found: dict[tuple[str, str], list[Floats]] = {key: [] for key in measure}
-    with metrics.one_thread_each():
+    with ranks.one_thread_each():
         for weights in _draws(common.patient[rows], n_replicates, seed):
             for key, of_labels in measure.items():
                 found[key].append(np.mean([m(weights)[metric] for m in of_labels], axis=0))
@@ -210,9 +208,7 @@ def _draws(patients: Ints, n_replicates: int, seed: int) -> Iterator[Floats]:
     """Weights [r, n] of the patient-cluster bootstrap in chunks of bounded size, the row of ones first."""
     _, dense = np.unique(patients, return_inverse=True)
     draws = metrics.cluster_draws(dense, n_replicates, seed)
-    step = max(1, _CHUNK // max(1, len(patients)))
-    for start in range(0, len(draws), step):
-        yield np.take(draws[start : start + step], dense, axis=1).astype(np.float64)
+    return metrics.draws_of(draws, dense)
 
 
 @dataclass(frozen=True)

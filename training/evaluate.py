@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from training import (
     metrics,
     neighbours,
     provenance,
+    ranks,
     strata,
     time_to_event,
 )
@@ -45,13 +47,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Strings = NDArray[np.str_]
+Measures = Mapping[str, Callable[[Floats], dict[str, Floats]]]
+"""Arm -> weights [R, N] -> metric -> [R]."""
 
 YES_OR_NO = ("multilabel", "multiclass")
 """Tasks whose outputs are labels somebody gave: yes or no."""
-
-_CHUNK = 500_000
-"""Weights held at once by the bootstrap: 4 MB, so that they stay in the processor's cache."""
-
 
 _THREADS = min(4, os.cpu_count() or 1)
 
@@ -227,12 +227,8 @@ def _judge(
             items.append(Item("discrimination", f"{cell.split}/{cell.site}/{cell.subgroup}/{label}", "not_applicable", None,
                               "no study of known label"))  # fmt: skip
     judged = [(c, label) for c, label in enumerate(names) if counts[label][0]]
-    with (
-        metrics.one_thread_each(),
-        ThreadPoolExecutor(min(_THREADS, len(judged) or 1)) as pool,
-    ):  # numpy works outside of the interpreter's lock
-        of = [pool.submit(_values, task, cell, c, truth[member, c], scores, draws) for c, _ in judged]
-        by_label |= {label: values.result() for (_, label), values in zip(judged, of, strict=True)}
+    of = _values(task, cell, [c for c, _ in judged], truth[member], scores, draws)
+    by_label |= {label: values for (_, label), values in zip(judged, of, strict=True)}
     if len(names) > 1:
         both = [by_label[label] for c, label in judged if task.is_judged(truth[member, c])]
         if both:
@@ -253,37 +249,43 @@ def _judge(
     return rows, items, None if gains is None else metrics.sign_p_value(gains)
 
 
-def _draws(patients: Ints, n_replicates: int, seed: int) -> Callable[[], Iterator[NDArray[np.float64]]]:
-    """Gives, each time it is called, the same weights [r, n] in chunks of bounded size."""
+def _draws(patients: Ints, n_replicates: int, seed: int) -> Iterator[Floats]:
+    """Weights [r, n] in chunks of bounded size, the row of ones first."""
     _, dense = np.unique(patients, return_inverse=True)
-    draws = metrics.cluster_draws(dense, n_replicates, seed)
-    step = max(1, _CHUNK // max(1, len(patients)))
-
-    def chunks() -> Iterator[NDArray[np.float64]]:
-        for start in range(0, len(draws), step):
-            yield np.take(draws[start : start + step], dense, axis=1).astype(np.float64)
-
-    return chunks
+    return metrics.draws_of(metrics.cluster_draws(dense, n_replicates, seed), dense)
 
 
 def _values(
-    task: Task, cell: Cell, c: int, truth: Floats, scores: Scores, draws: Callable[[], Iterator[Floats]]
-) -> dict[tuple[str, str], Floats]:
-    """(arm, metric) -> [1 + B], gains included: tuned minus untuned under the same draw."""
-    found: dict[tuple[str, str], list[Floats]] = {}
+    task: Task, cell: Cell, columns: Sequence[int], truth: Floats, scores: Scores, draws: Iterator[Floats]
+) -> list[dict[tuple[str, str], Floats]]:
+    """Of each column of truth [M, C], (arm, metric) -> [1 + B], gains included: tuned minus untuned under the same draw.
+
+    Labels side by side in threads: numpy and scipy work outside of the interpreter's lock.
+    """
     rows = cell.rows
-    measure = {
-        arm: task.measure(truth, scores.probability[arm][rows, c], scores.threshold[arm][rows, c])
-        for arm in ARMS
+
+    def measures(c: int) -> Measures:
+        of = {arm: (scores.probability[arm][rows, c], scores.threshold[arm][rows, c]) for arm in ARMS}
+        return {arm: task.measure(truth[:, c], *of[arm]) for arm in ARMS}
+
+    def under(measure: Measures, weights: Floats) -> dict[tuple[str, str], Floats]:
+        return {(arm, name): values for arm in ARMS for name, values in measure[arm](weights).items()}
+
+    with ranks.one_thread_each(), ThreadPoolExecutor(min(_THREADS, len(columns) or 1)) as pool:
+        of_columns = list(pool.map(measures, columns))
+        parts = [list(pool.map(under, of_columns, repeat(weights))) for weights in draws]
+    return [
+        _with_gains({key: np.concatenate([part[key] for part in of]) for key in of[0]})
+        for of in zip(*parts, strict=True)
+    ]
+
+
+def _with_gains(found: dict[tuple[str, str], Floats]) -> dict[tuple[str, str], Floats]:
+    names = {name for arm, name in found if arm == "tuned"} & {
+        name for arm, name in found if arm == "untuned"
     }
-    for chunk in draws():
-        by_arm = {arm: measure[arm](chunk) for arm in ARMS}
-        for arm in ARMS:
-            for name, values in by_arm[arm].items():
-                found.setdefault((arm, name), []).append(values)
-        for name in by_arm["tuned"].keys() & by_arm["untuned"].keys():
-            found.setdefault(("gain", name), []).append(by_arm["tuned"][name] - by_arm["untuned"][name])
-    return {key: np.concatenate(found[key]) for key in sorted(found)}
+    gains = {("gain", name): found["tuned", name] - found["untuned", name] for name in names}
+    return dict(sorted((found | gains).items()))
 
 
 def _reliability(names: Sequence[str], truth: Floats, scores: Scores) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""Metrics of binary scores with patient-cluster bootstrap intervals; numpy, and torch for running sums alone.
+"""Metrics of binary scores with patient-cluster bootstrap intervals; numpy and scipy.
 
-Every metric is computed for many weightings of the same studies at once: scores are sorted once, and a bootstrap
+Every metric is computed for many weightings of the same studies at once: scores are sorted once (ranks), and a bootstrap
 replicate is a row of whole-number weights (how often its patient was drawn). The estimate is the row of ones. All
 metrics and both arms share the rows, so a gain is paired by construction.
 """
@@ -8,11 +8,13 @@ metrics and both arms share the rows, so a gain is paired by construction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+
+from training import ranks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,6 +27,9 @@ LOWER_IS_BETTER = frozenset({"brier", "ece", "mae", "rmse", "log_loss", "hd95_mm
 
 MIN_DEFINED = 0.8
 """Share of replicates that must have a value for an interval to be given."""
+
+_CHUNK = 200_000
+"""Weights held at once by the bootstrap: few, so that they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,70 +51,24 @@ def cluster_draws(clusters: Ints, n_replicates: int, seed: int) -> NDArray[np.in
     return np.concatenate([np.ones((1, n), np.int32), draws.astype(np.int32)])
 
 
+def draws_of(draws: NDArray[np.int32], cluster: Ints) -> Iterator[Floats]:
+    """Weights [r, n] of studies of clusters [n] under draws [R, P], in chunks of bounded size; each chunk lies study by study
+    in memory, for sums over studies of all draws at once.
+    """
+    step = max(1, _CHUNK // max(1, len(cluster)))
+    for start in range(0, len(draws), step):
+        by_cluster = draws[start : start + step].T.astype(np.float64, order="C")  # [P, r]
+        yield np.take(by_cluster, cluster, axis=0).T
+
+
 def auroc(targets: Floats, scores: Floats, weights: Floats) -> Floats:
     """[R] area under the ROC curve of targets [N] in {0, 1} under weights [R, N]; ties count half; NaN with one class."""
-    order, ends = _sorted_groups(scores)
-    return _auroc(*_ranked(targets[order], weights, order, ends))
+    return ranks.curve(targets, scores).areas(weights).auroc
 
 
 def auprc(targets: Floats, scores: Floats, weights: Floats) -> Floats:
     """[R] average precision (step-wise, as scikit-learn's); NaN with no positive."""
-    order, ends = _sorted_groups(scores)
-    return _auprc(*_ranked(targets[order], weights, order, ends))
-
-
-def _ranked(ranked_targets: Floats, weights: Floats, order: Ints, ends: Ints) -> tuple[Floats, Floats]:
-    """Weights of positives and of negatives, each [R, G], by ascending score, equal scores together."""
-    every = np.take(weights, order, axis=1)
-    positive = every * ranked_targets
-    negative = every - positive
-    if len(ends) < len(order):
-        return _grouped(positive, ends), _grouped(negative, ends)
-    return positive, negative
-
-
-def _auroc(positive: Floats, negative: Floats) -> Floats:
-    below = _summed(negative)
-    pairs = positive.sum(1) * below[:, -1]
-    below -= 0.5 * negative
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.einsum("rg,rg->r", positive, below) / np.where(pairs > 0, pairs, np.nan))
-
-
-def _auprc(positive: Floats, negative: Floats) -> Floats:
-    positive, negative = positive[:, ::-1].copy(), negative[:, ::-1].copy()
-    true, called = _summed(positive), _summed(positive + negative)
-    total = true[:, -1].copy()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        true /= np.maximum(called, _TINY)
-        return np.asarray(np.einsum("rg,rg->r", true, positive) / np.where(total > 0, total, np.nan))
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """While several threads measure, torch starts none of its own in each of them."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _summed(values: Floats) -> Floats:
-    """Running sums along each row, by torch: twice as fast as numpy's."""
-    import torch
-
-    # a single column counts as contiguous whatever its stride, and torch takes none that is negative
-    return np.asarray(
-        torch.from_numpy(values.copy() if min(values.strides) < 0 else values).cumsum(1).numpy()
-    )
-
-
-_TINY = np.finfo(np.float64).tiny
-"""Keeps 0 / 0 at 0: before the first draw of an example nothing is called positive."""
+    return ranks.curve(targets, scores).areas(weights).auprc
 
 
 def brier(targets: Floats, scores: Floats, weights: Floats) -> Floats:
@@ -119,20 +78,15 @@ def brier(targets: Floats, scores: Floats, weights: Floats) -> Floats:
 
 def ece(targets: Floats, scores: Floats, weights: Floats) -> Floats:
     """[R] expected calibration error over at most N_BINS equal-mass bins, fixed on the studies as they are."""
-    return _ece(_gaps(targets, scores), np.ones_like(targets), weights)
+    rows, gap = _gaps(targets, scores)
+    gaps = sparse.csr_array((gap, (rows, np.arange(len(scores)))))
+    return ranks.ratio(np.abs(gaps @ weights.T).sum(0), weights.sum(1))
 
 
-def _gaps(targets: Floats, scores: Floats) -> Floats:
-    """[N, bins] score minus truth, in the bin of each study."""
-    edges = np.unique(np.quantile(scores, np.linspace(0, 1, N_BINS + 1)[1:-1]))
-    member = np.searchsorted(edges, scores, side="right")[:, None] == np.arange(len(edges) + 1)[None, :]
-    return np.asarray(member * (scores - targets)[:, None])
-
-
-def _ece(gaps: Floats, every: Floats, weights: Floats) -> Floats:
-    gap = weights @ gaps
-    total = weights @ every
-    return np.asarray(np.abs(gap).sum(1) / np.where(total > 0, total, np.nan))
+def _gaps(targets: Floats, scores: Floats) -> tuple[Ints, Floats]:
+    """[N] bin of each study, [N] score minus truth."""
+    edges = np.unique(np.quantile(scores, np.linspace(0, 1, N_BINS + 1)[1:-1])) if len(scores) else scores
+    return np.searchsorted(edges, scores, side="right"), scores - targets
 
 
 def sensitivity(targets: Floats, scores: Floats, weights: Floats, thresholds: Floats) -> Floats:
@@ -168,30 +122,28 @@ def measure(targets: Floats, scores: Floats, thresholds: Floats) -> Callable[[Fl
     """
     known = np.flatnonzero(np.isfinite(targets))
     y, p, points = targets[known], scores[known], thresholds[known]
-    order, ends = _sorted_groups(p)
-    ranked_y, place = y[order], known[order]
-
-    def spread(values: Floats) -> Floats:
-        whole = np.zeros((len(targets), *values.shape[1:]))
-        whole[known] = values
-        return whole
-
-    gaps, squares, every = spread(_gaps(y, p)), spread((p - y) ** 2), spread(np.ones_like(y))
-    positive, negative = spread(y), spread(1 - y)
-    found_positive, found_negative = spread(y * (p >= points)), spread((1 - y) * (p < points))
+    curve, (bins, gap), n = ranks.curve(y, p, known, len(targets)), _gaps(y, p), N_BINS
     has_thresholds = bool(np.isfinite(points).all())
+    found_positive, found_negative = y * (p >= points), (1 - y) * (p < points)
+    rows = np.concatenate([bins, np.full(len(y), n), np.full(len(y), n + 1), np.full(len(y), n + 2)])
+    values = np.concatenate([gap, gap**2, found_positive, found_negative])
+    used = values != 0
+    sums = sparse.csr_array(
+        (values[used], (rows[used], np.tile(known, 4)[used])), shape=(n + 3, len(targets))
+    )
 
     def under(weights: Floats) -> dict[str, Floats]:
-        ranked = _ranked(ranked_y, weights, place, ends)
+        areas, summed = curve.areas(weights), sums @ weights.T  # [bins + 3, R]
+        total = areas.positive + areas.negative
         found = {
-            "auroc": _auroc(*ranked),
-            "auprc": _auprc(*ranked),
-            "brier": _share(squares, every, weights),
-            "ece": _ece(gaps, every, weights),
+            "auroc": areas.auroc,
+            "auprc": areas.auprc,
+            "brier": ranks.ratio(summed[n], total),
+            "ece": ranks.ratio(np.abs(summed[:n]).sum(0), total),
         }
         if has_thresholds:
-            found["sensitivity"] = _share(found_positive, positive, weights)
-            found["specificity"] = _share(found_negative, negative, weights)
+            found["sensitivity"] = ranks.ratio(summed[n + 1], areas.positive)
+            found["specificity"] = ranks.ratio(summed[n + 2], areas.negative)
         return found
 
     return under
@@ -251,8 +203,7 @@ def _mean(values: Floats, weights: Floats) -> Floats:
 
 def _share(part: Floats, whole: Floats, weights: Floats) -> Floats:
     """[R] sums of part [N] over sums of whole [N] under weights [R, N]; NaN where the whole is 0."""
-    total = weights @ whole
-    return np.asarray((weights @ part) / np.where(total > 0, total, np.nan))
+    return ranks.ratio(weights @ part, weights @ whole)
 
 
 def _sorted_groups(scores: Floats) -> tuple[Ints, Ints]:
@@ -260,8 +211,3 @@ def _sorted_groups(scores: Floats) -> tuple[Ints, Ints]:
     order = np.argsort(scores, kind="stable")
     ranked = scores[order]
     return order, np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
-
-
-def _grouped(weights: Floats, ends: Ints) -> Floats:
-    """[R, N] sorted weights -> [R, groups] sums."""
-    return np.asarray(np.diff(np.cumsum(weights, axis=1)[:, ends], axis=1, prepend=0))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from training import metrics
+from training import metrics, ranks
 from training.audit import ARMS, Item, Scores
 from training.cells import JUDGED, UNKNOWN, Cell, Key, Question, hidden_cells, iter_questions
 from training.examples import Examples
@@ -31,7 +31,6 @@ MACRO = "macro"
 NO_GAP, OPENED, WIDENED = "no gap to narrow is shown", "tuning opened a gap", "tuning widened the gap"
 WORST = 5
 """Slices that are shown."""
-_CHUNK = 500_000
 
 
 class Areas:
@@ -60,14 +59,9 @@ class Areas:
                 return None
             patient = self._patient[self._place[rows]]
             p = self._scores.probability[arm][rows, question.c]
-            step = max(1, _CHUNK // len(rows))
+            curve = ranks.curve(y, p)
             self._found[key] = np.concatenate(
-                [
-                    metrics.auroc(
-                        y, p, np.take(self._draws[n : n + step], patient, axis=1).astype(np.float64)
-                    )
-                    for n in range(0, len(self._draws), step)
-                ]
+                [curve.areas(weights).auroc for weights in metrics.draws_of(self._draws, patient)]
             )
         return self._found[key]
 
