@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.records import ConfigurationError
-from training import metrics, ranks
+from training import metrics
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -192,10 +192,9 @@ def _values(
         for key, scores in common.scores.items()
     }
     found: dict[tuple[str, str], list[Floats]] = {key: [] for key in measure}
-    with ranks.one_thread_each():
-        for weights in _draws(common.patient[rows], n_replicates, seed):
-            for key, of_labels in measure.items():
-                found[key].append(np.mean([m(weights)[metric] for m in of_labels], axis=0))
+    for weights in _draws(common.patient[rows], n_replicates, seed):
+        for key, of_labels in measure.items():
+            found[key].append(np.mean([m(weights)[metric] for m in of_labels], axis=0))
     return {key: np.concatenate(parts) for key, parts in found.items()}
 
 

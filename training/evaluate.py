@@ -28,7 +28,6 @@ from training import (
     metrics,
     neighbours,
     provenance,
-    ranks,
     strata,
     time_to_event,
 )
@@ -271,7 +270,7 @@ def _values(
     def under(measure: Measures, weights: Floats) -> dict[tuple[str, str], Floats]:
         return {(arm, name): values for arm in ARMS for name, values in measure[arm](weights).items()}
 
-    with ranks.one_thread_each(), ThreadPoolExecutor(min(_THREADS, len(columns) or 1)) as pool:
+    with ThreadPoolExecutor(min(_THREADS, len(columns) or 1)) as pool:
         of_columns = list(pool.map(measures, columns))
         parts = [list(pool.map(under, of_columns, repeat(weights))) for weights in draws]
     return [

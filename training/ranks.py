@@ -1,5 +1,4 @@
-"""Areas under the ROC and precision-recall curve under many weightings of the same studies at once; numpy and scipy, torch for
-running sums alone.
+"""Areas under the ROC and precision-recall curve under many weightings of the same studies at once; numpy and scipy.
 
 Both curves change their area only at scores that a positive has (*steps*), so weights are summed by step, in one sparse product
 with all weightings, before anything is ranked: with few positives little is left. What belongs here: that arithmetic. What does
@@ -8,8 +7,6 @@ not: other metrics, draws and intervals (metrics).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +49,7 @@ class Curve:
         tied = sums[2 * k + 1 :].T.copy() if len(sums) > 2 * k + 1 else None
         if tied is not None:
             false += tied
-        true, false = _summed(positive), _summed(false)  # positives, negatives at or above each step
+        true, false = positive.cumsum(1), false.cumsum(1)  # positives, negatives at or above each step
         n_positive = true[:, -1].copy() if k else np.zeros(len(weights))
         n_negative = (false[:, -1] if k else 0.0) + sums[2 * k]
         lost = np.einsum("rk,rk->r", positive, false)
@@ -82,23 +79,3 @@ def curve(targets: Floats, scores: Floats, place: Ints | None = None, n: int | N
 def ratio(part: Floats, whole: Floats) -> Floats:
     """[R] part over whole; NaN where the whole is 0."""
     return np.asarray(part / np.where(whole > 0, whole, np.nan))
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """While several threads measure, torch starts none of its own in each of them."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _summed(values: Floats) -> Floats:
-    """Running sums along each row, by torch: four times as fast as numpy's."""
-    import torch
-
-    return np.asarray(torch.from_numpy(values).cumsum(1).numpy())

@@ -8,6 +8,7 @@ number of one split shares its bootstrap draws of patients, so differences of di
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -46,7 +47,7 @@ class Areas:
         rows = np.flatnonzero(scores.split == split)
         self._place[rows] = np.arange(len(rows))
         _, self._patient = np.unique(examples.patient[scores.index[rows]], return_inverse=True)
-        self._draws = metrics.cluster_draws(self._patient, spec.report.bootstrap, spec.seed)
+        self._spec = spec
         self._found: dict[tuple[str, str, str], Floats] = {}
 
     def of(self, name: str, inside: Bools, question: Question, arm: str) -> Floats | None:
@@ -64,6 +65,11 @@ class Areas:
                 [curve.areas(weights).auroc for weights in metrics.draws_of(self._draws, patient)]
             )
         return self._found[key]
+
+    @cached_property
+    def _draws(self) -> NDArray[np.int32]:
+        """[1 + B, P]; only where a part is asked for."""
+        return metrics.cluster_draws(self._patient, self._spec.report.bootstrap, self._spec.seed)
 
     def point(self, question: Question, here: Bools) -> float:
         """Tuned AUROC of the rows `here` of a question, without draws."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from training import metrics
+from training import metrics, ranks
 
 
 def draw(n: int = 300, ties: bool = False, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -116,3 +116,43 @@ def test_one_score_for_everybody_tells_nothing() -> None:
         np.ones((1, 2))
     )
     assert np.isnan(single["auroc"][0]) and single["auprc"][0] == 1.0
+
+
+def test_draws_come_in_chunks_and_give_each_study_what_its_patient_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics, "_CHUNK", 50)
+    cluster = np.array([0, 0, 1, 2, 2, 2, 3, 1])
+    draws = metrics.cluster_draws(cluster, 20, seed=4)
+    chunks = list(metrics.draws_of(draws, cluster))
+    assert [len(c) for c in chunks] == [6, 6, 6, 3]
+    assert (np.concatenate(chunks) == draws[:, cluster]).all()
+
+
+def test_every_metric_is_the_same_beside_studies_of_unknown_answer() -> None:
+    targets, scores, patients = draw(ties=True)
+    scores[::3] += 0.01  # some share their score with another class, some do not
+    weights = metrics.cluster_draws(np.unique(patients, return_inverse=True)[1], 9, seed=3)
+    known, point = np.arange(len(targets)) % 4 > 0, np.full(len(targets), 0.6)
+    weights = weights[:, np.unique(patients, return_inverse=True)[1]].astype(float)
+    found = metrics.measure(np.where(known, targets, np.nan), scores, point)(weights)
+    y, p, w = targets[known], scores[known], weights[:, known]
+    assert found["ece"] == pytest.approx(metrics.ece(y, p, w))
+    assert found["brier"] == pytest.approx(metrics.brier(y, p, w))
+    assert found["sensitivity"] == pytest.approx(metrics.sensitivity(y, p, w, point[known]))
+    assert found["specificity"] == pytest.approx(metrics.specificity(y, p, w, point[known]))
+    for row in range(len(w)):
+        assert found["auroc"][row] == pytest.approx(roc_auc_score(y, p, sample_weight=w[row]))
+        assert found["auprc"][row] == pytest.approx(average_precision_score(y, p, sample_weight=w[row]))
+
+
+def test_a_soft_target_counts_as_a_share_of_either_class_under_weights_that_are_no_whole_numbers() -> None:
+    rng = np.random.default_rng(5)
+    soft, scores, w = rng.integers(0, 3, 60) / 2, np.round(rng.random(60), 1), rng.random(60)
+    twice = np.r_[np.ones(60), np.zeros(60)], np.r_[scores, scores], np.r_[w * soft, w * (1 - soft)]
+    found = ranks.curve(soft, scores).areas(w[None, :])
+    assert found.auroc[0] == pytest.approx(roc_auc_score(twice[0], twice[1], sample_weight=twice[2]))
+    assert found.auprc[0] == pytest.approx(
+        average_precision_score(twice[0], twice[1], sample_weight=twice[2])
+    )
+    assert (found.positive + found.negative)[0] == pytest.approx(w.sum())

@@ -90,7 +90,7 @@ def label_audit(
 ) -> tuple[list[LabelIssue], list[Item]]:
     """Suspected labels, the most suspect first, and one line a label and kind of suspicion."""
     probability = out_of_fold(features, truth, examples.patient, seed)
-    issues: list[tuple[float, LabelIssue]] = []
+    issues: list[tuple[float, tuple[Any, ...]]] = []  # doubt, and what a row says behind its rank
     items: list[Item] = []
     for c, label in enumerate(names):
         odd = suspects(truth[:, c], probability[:, c])
@@ -98,26 +98,22 @@ def label_audit(
             _odd_line(label, truth[:, c], probability[:, c], odd),
             _conflict_line(label, truth[:, c], examples, said),
         ]
-        for i in np.flatnonzero(np.isfinite(truth[:, c])):
-            assertion, evidence = (said or {}).get((examples.study_id[i], label), (None, None))
+        told = {study: side for (study, name), side in (said or {}).items() if name == label}
+        is_told = np.array([study in told for study in examples.study_id]) if told else np.zeros_like(odd)
+        for i in np.flatnonzero(np.isfinite(truth[:, c]) & (odd | is_told)):
+            assertion, evidence = told.get(examples.study_id[i], (None, None))
             is_conflict = assertion is not None and (assertion == "present") != bool(truth[i, c])
             if odd[i] or is_conflict:
                 share = None if np.isnan(probability[i, c]) else float(probability[i, c])
                 doubt = (0.5 if share is None else abs(float(truth[i, c]) - share)) + is_conflict
-                issue = LabelIssue(
-                    run_id, 0, examples.study_id[i], examples.series_id[i], examples.patient_id[i],
-                    str(examples.site[i]), str(examples.split[i]), label, float(truth[i, c]), share, assertion,
-                    bool(odd[i]), is_conflict, evidence or None,
+                fields = (
+                    examples.study_id[i], examples.series_id[i], examples.patient_id[i], str(examples.site[i]),
+                    str(examples.split[i]), label, float(truth[i, c]), share, assertion, bool(odd[i]), is_conflict,
+                    evidence or None,
                 )  # fmt: skip
-                issues.append((doubt, issue))
-    issues.sort(key=lambda found: (-found[0], found[1].label, found[1].study_id))
-    return [_ranked(issue, rank) for rank, (_, issue) in enumerate(issues, 1)], items
-
-
-def _ranked(issue: LabelIssue, rank: int) -> LabelIssue:
-    import dataclasses
-
-    return dataclasses.replace(issue, rank=rank)
+                issues.append((doubt, fields))
+    issues.sort(key=lambda found: (-found[0], found[1][5], found[1][0]))
+    return [LabelIssue(run_id, rank, *fields) for rank, (_, fields) in enumerate(issues, 1)], items
 
 
 def _odd_line(label: str, truth: Floats, probability: Floats, odd: Bools) -> Item:

@@ -25,6 +25,7 @@ from training.examples import Examples
 
 Floats = NDArray[np.float64]
 Strings = NDArray[np.str_]
+Ints = NDArray[np.int64]
 
 VERDICT = "verdict"
 """The item that holds the word on the run; its value is the place in LEVELS."""
@@ -55,13 +56,13 @@ def shortcut_audit(
     features = np.nan_to_num(features)  # of a member that has nothing to show
     shown = principal(features, seed) if names else None
     items += _encoded(examples, features, looked, seed)
-    rule, verdicts = read_rule(), {}
+    rule, verdicts, matching = read_rule(), {}, _matching(columns)
     for c, label in enumerate(names):
         arms = {arm: _judged(examples, truth[:, c], scores, arm, c) for arm in ARMS}
         lines, found = _columns(label, columns, arms, shown, seed)
         items += lines
         items += _metadata_alone(label, columns, arms["tuned"])
-        items += [_matched(label, columns, arm, arms[arm]) for arm in ARMS]
+        items += [_matched(label, matching, arm, arms[arm]) for arm in ARMS]
         parts = [] if looked is None else lost_by_blanking(looked, c, truth[:, c], examples.patient)
         items += [_part(label, part.part, part.lost, part.changed, part.low) for part in parts]
         verdicts[label] = judge(label, found, parts, rule)
@@ -190,24 +191,25 @@ def _guess(
     )
 
 
-def _matched(label: str, columns: Mapping[str, Strings], arm: str, judged: Judged) -> Item:
+def _matching(columns: Mapping[str, Strings]) -> tuple[str, Ints]:
+    """By which columns studies are matched, and the stratum [N] of each study."""
     used = [c for c in MATCHED_BY if c in columns and len(set(columns[c].tolist()) - {UNKNOWN}) > 0]
+    n = len(columns["site"])
+    keys = np.array(["\t".join(str(columns[c][i]) for c in used) for i in range(n)], dtype=np.str_)
+    return " and ".join(used), np.unique(keys, return_inverse=True)[1]
+
+
+def _matched(label: str, matching: tuple[str, Ints], arm: str, judged: Judged) -> Item:
+    used, stratum = matching
     name = f"{label}: {arm}, matched pairs"
     rows = np.flatnonzero(np.isfinite(judged.truth) & np.isfinite(judged.score) & (judged.split == "test"))
-    keys = np.array(["\t".join(str(columns[c][i]) for c in used) for i in rows])
-    _, stratum = np.unique(keys, return_inverse=True)
     y = judged.truth[rows]
-    share = pairs.pair_share(y, judged.score[rows], np.ones(len(rows)), stratum)
+    share = pairs.pair_share(y, judged.score[rows], np.ones(len(rows)), stratum[rows])
     if share is None:
-        return Item(
-            "shortcut",
-            name,
-            "not_applicable",
-            None,
-            f"no positive and negative of test share {' and '.join(used)}",
-        )
+        text = f"no positive and negative of test share {used}"
+        return Item("shortcut", name, "not_applicable", None, text)
     low, high = pairs.interval(share, judged.patient[rows])
-    text = f"AUROC on test [{low:.3f}, {high:.3f}] over pairs of the same {' and '.join(used)}"
+    text = f"AUROC on test [{low:.3f}, {high:.3f}] over pairs of the same {used}"
     return Item("shortcut", name, "computed", share.value, text)
 
 
