@@ -138,6 +138,14 @@ class Task(_Part):
         description="regression: what the loss counts; huber lets a few wild values pull less.",
     )
 
+    focal_gamma: float = Field(
+        default=0.0,
+        ge=0,
+        le=5,
+        description="multilabel, multiclass: how much less an answer counts in the loss the better it is (Lin et al. 2017; 2 is "
+        "usual), so that the many easy studies do not drown the few rare ones; 0: cross-entropy.",
+    )
+
     @field_validator("kind")
     @classmethod
     def _kind_exists(cls, kind: str) -> str:
@@ -146,7 +154,7 @@ class Task(_Part):
         return kind
 
     @model_validator(mode="after")
-    def _survival_has_days_and_event(self) -> Task:
+    def _keys_belong_to_the_kind(self) -> Task:
         if self.kind == "survival" and len(self.labels) != 2:
             raise ValueError(
                 "survival takes two labels: days after the study, and whether the event was seen then "
@@ -154,6 +162,10 @@ class Task(_Part):
             )
         if self.horizons and (self.kind != "survival" or min(self.horizons) <= 0):
             raise ValueError("horizons are days above 0, and of the task survival alone")
+        if self.focal_gamma and self.kind not in ("multilabel", "multiclass"):
+            raise ValueError(
+                f"focal_gamma is for multilabel and multiclass, not for {self.kind}; set it to 0"
+            )
         return self
 
 
@@ -313,6 +325,15 @@ class TuneSpec(_Part):
     compute: Compute = Compute()
     report: Report = Report()
     seed: int = Field(default=7, ge=0, lt=2**31)
+
+    @model_validator(mode="after")
+    def _focal_loss_has_something_to_teach(self) -> TuneSpec:
+        if self.task.focal_gamma and (self.method.kind, self.method.head) == ("probe", "linear"):
+            raise ValueError(
+                "task.focal_gamma is for what is learned step by step; a linear probe is solved by cross-entropy: set it to 0, "
+                "or choose another method.kind or method.head"
+            )
+        return self
 
     @model_validator(mode="after")
     def _projection_has_what_it_needs(self) -> TuneSpec:

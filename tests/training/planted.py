@@ -35,6 +35,7 @@ def lay_down(
     needle: bool = False,
     size: int = SIZE,
     left_out: tuple[int, ...] = (),
+    rare: float | None = None,
 ) -> Path:
     """n studies of n patients at three sites (the last one a holdout); a bright patch shows the label.
 
@@ -42,18 +43,18 @@ def lay_down(
     a bright patch, a dark one. `outcome`: besides, `days` and `died`, six times as soon with the patch, and `age`, which says
     nothing of it. `measured`: label `dose` is 10 to 70 by how bright the patch is, `flat` always 1. `needle`: the
     patch is one of 7 px at any place, striped where the label is 1 and flat where it is 0, both as bright. `left_out`:
-    members whose frames the pack could not read.
+    members whose frames the pack could not read. `rare`: the share of label 1, instead of every other.
     """
     rng = np.random.default_rng(seed)
     cohort_id = hashlib.sha256(
-        f"{name} {n} {signal} {tiles} {n_classes} {seed} {leak} {outcome} {size}{measured or ''}{needle or ''}".encode()
+        f"{name} {n} {signal} {tiles} {n_classes} {seed} {leak} {outcome} {size}{measured or ''}{needle or ''}{rare or ''}".encode()
     ).hexdigest()[:16]
     folder = lake / "cohorts" / cohort_id
     pack = folder / "packs" / "byhand"
     pack.mkdir(parents=True)
     members, rows = [], []
     for i in range(n):
-        label = int(rng.integers(n_classes))
+        label = int(rng.integers(n_classes)) if rare is None else int(rng.random() < rare)
         site = ("northside", "southside", "st-elsewhere")[i % 3]
         split = ("train", "train", "train", "tune", "test")[(i // 3) % 5]
         if site == "st-elsewhere" and holdout:

@@ -28,7 +28,8 @@ def model_card(report: Mapping[str, Any], spec: TuneSpec, rows: Iterable[Metric]
         f"Cohort `{report['cohort_id']}`: {found['n']} studies of {found['patients']} patients from {len(found['sites'])} "
         f"sites ({', '.join(found['sites'])}); splits by patient: "
         + ", ".join(f"{split} {n}" for split, n in found["splits"].items() if n)
-        + f". Uncertain labels: {spec.task.uncertain}. Weights: {spec.data.weights}.",
+        + f". Uncertain labels: {spec.task.uncertain}. Weights: {spec.data.weights}."
+        + (f" Focal loss, gamma {spec.task.focal_gamma:g}." if spec.task.focal_gamma else ""),
         "",
         *(f"* {warning}" for warning in found["warnings"]),
         "",

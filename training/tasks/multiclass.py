@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from training.tasks.yes_no import YesNo
+from training.tasks.yes_no import YesNo, focal
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True)
 class Multiclass(YesNo):
     """One output a class."""
+
+    focal_gamma: float = 0.0
 
     is_exclusive: ClassVar[bool] = True
 
@@ -54,12 +56,14 @@ class Multiclass(YesNo):
         return self.targets(values, n_outputs)
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Weighted mean cross-entropy over known rows; a row's weight is that of its class."""
+        """Weighted mean cross-entropy over known rows, focal where asked for; a row's weight is that of its class."""
         import torch
 
         hot = torch.nan_to_num(targets)
         weights = (weights * hot).sum(1)  # [B, C] -> [B]; 0 where the row is unknown
         each = -(hot * logits.log_softmax(1)).sum(1)
+        if self.focal_gamma:
+            each = each * focal(1 - (hot * logits.softmax(1)).sum(1), self.focal_gamma)
         return (each * weights).sum() / weights.sum().clamp_min(1e-6)
 
     def answers(self, logits: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from training.tasks.yes_no import YesNo
+from training.tasks.yes_no import YesNo, focal
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,7 @@ class Multilabel(YesNo):
     """One output a label."""
 
     uncertain: str = "ignore"
+    focal_gamma: float = 0.0
 
     def outputs(self, values: Floats) -> tuple[str, ...]:
         """The labels."""
@@ -41,16 +42,24 @@ class Multilabel(YesNo):
         return self.targets(values, n_outputs)
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Weighted mean of the binary cross-entropies of known labels; 0 where a batch knows none."""
-        return masked_cross_entropy(logits, targets, weights)
+        """Weighted mean of the binary cross-entropies of known labels, focal where asked for; 0 where a batch knows none."""
+        return masked_cross_entropy(logits, targets, weights, self.focal_gamma)
 
 
-def masked_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weighted mean of the binary cross-entropies where the target is no NaN; 0 where a batch knows none."""
+def masked_cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, focal_gamma: float = 0.0
+) -> torch.Tensor:
+    """Weighted mean of the binary cross-entropies where the target is no NaN; 0 where a batch knows none.
+
+    focal_gamma: each is multiplied by |target - chance| ^ gamma (Lin et al. 2017; for soft targets Li et al. 2020).
+    """
     import torch
     from torch.nn import functional
 
     known = ~torch.isnan(targets)
-    each = functional.binary_cross_entropy_with_logits(logits, torch.nan_to_num(targets), reduction="none")
+    truth = torch.nan_to_num(targets)
+    each = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    if focal_gamma:
+        each = each * focal((truth - logits.sigmoid()).abs(), focal_gamma)
     weights = weights * known
     return (each * weights).sum() / weights.sum().clamp_min(1e-6)
