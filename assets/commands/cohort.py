@@ -105,7 +105,9 @@ def list_(context: typer.Context) -> None:
     session: Session = context.obj
     found = [dataclasses.asdict(one) for one in list_cohorts(Lake(session.settings().places.lake))]
     columns = ("name", "cohort_id", "snapshot", "studies", "patients", "sites")
-    session.done({"cohorts": found}, table("", columns, [[one[name] for name in columns] for one in found]))
+    rows = [[one[name] for name in columns] for one in found]
+    none_yet = "No cohort yet. Freeze one: rwid cohort build SPEC (docs/cohorts.md has one to begin with)."
+    session.done({"cohorts": found}, table("", columns, rows) if rows else none_yet)
 
 
 @app.command("show")

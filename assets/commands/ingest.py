@@ -25,7 +25,7 @@ def ingest(
 
     Everything that arrives becomes data, or a refusal with a reason. Checks run before anything becomes visible.
 
-    Example: rwid ingest /data/export-2026-11 --site st-mary --delivery st-mary-2026-11
+    Example: rwid ingest /data/export-2026-11 --site st-mary --delivery november
     """
     from assets.instance import opened
     from curation.settings import open_home

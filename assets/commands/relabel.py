@@ -20,8 +20,8 @@ def relabel(
         typer.Argument(help="CSV with study_id, label, value, role, reason and, if known, run_id."),
     ] = None,
     cohort: Annotated[
-        str, typer.Option(help="Name or id of the cohort whose labels are corrected.")
-    ] = "demo",
+        str | None, typer.Option(help="Name or id of the cohort whose labels are corrected; FILE needs it.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Without a FILE: where all corrections of the lake are written as CSV."),
@@ -44,6 +44,8 @@ def relabel(
 
     if not file.is_file():
         raise typer.BadParameter(f"there is no file {file}")
+    if cohort is None:
+        raise typer.BadParameter("say whose labels are corrected: --cohort NAME (rwid cohort list)")
     words = {float(value): word for word, value in vocabulary()["values"].items()}
     rows = [
         {

@@ -34,7 +34,8 @@ def list_(context: typer.Context) -> None:
             {name: run.get(name) for name in COLUMNS} | {"verdict": verdict, "progress": run.get("progress")}
         )
     rows = [[run[name] for name in COLUMNS] for run in found]
-    session.done({"runs": found}, table("", COLUMNS, rows))
+    none_yet = "No run yet. Tune one: rwid tune RECIPE --cohort NAME (recipes and keys: rwid tune --help)."
+    session.done({"runs": found}, table("", COLUMNS, rows) if rows else none_yet)
 
 
 @app.command("show")

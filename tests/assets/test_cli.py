@@ -77,6 +77,14 @@ def test_wrong_use_ends_with_two_and_a_sentence(
     assert told.out == ""
 
 
+@pytest.mark.parametrize(("words", "then"), [(["runs"], "rwid tune"), (["cohort", "list"], "rwid cohort build")])
+def test_where_there_is_nothing_yet_it_says_how_to_begin(
+    words: list[str], then: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--home", str(tmp_path / "home")]) == 0
+    assert then in capsys.readouterr().out
+
+
 def test_wrong_use_with_json_gives_one_object_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, facts = ask(capsys, "--home", str(tmp_path), "ingest", "nothing-lies-here", "--site", SITE)
     assert code == 2

@@ -59,3 +59,13 @@ def test_a_wrong_line_changes_nothing_and_exits_with_two(
     told = capsys.readouterr().err
     assert "line 3: role must be one of radiologist" in " ".join(told.split()) and "Muster" not in told
     assert Lake(home / "lake").numbers() == [1]
+
+
+def test_a_file_without_its_cohort_is_asked_for_it(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(HEADER + f"{an_id('0/0')},nodule,absent,radiologist,report_misread\n")
+    assert main(["--home", str(home), "relabel", str(file)]) == 2
+    assert "--cohort NAME" in capsys.readouterr().err
+    assert Lake(home / "lake").numbers() == [1]

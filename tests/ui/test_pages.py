@@ -195,6 +195,20 @@ def test_the_tuning_form_follows_its_choices(draw: Draw) -> None:
     assert before != after
 
 
+def test_the_tuning_form_keeps_what_a_recipe_shows_the_model(draw: Draw, lake: tiny.Lake) -> None:
+    recipe = lake.root.parent / "recipes" / "slabs.yaml"
+    recipe.parent.mkdir(exist_ok=True)
+    recipe.write_text(
+        "{name: slabs, cohort: learnable, model: {id: 'builtin:tiny-vit', input: {kind: slab, size: 28, gap: 3}},"
+        " task: {kind: multilabel, labels: [woman]}, method: {kind: cut, blocks: 1}}"
+    )
+    try:
+        page = draw("cohort", cohort="learnable", tab="Tune", recipe="slabs")
+    finally:
+        recipe.unlink()
+    assert {"kind: slab", "gap: 3", "size: 28"} <= {line.strip() for line in texts(page).splitlines()}
+
+
 def test_a_finished_run_sets_untuned_beside_tuned(draw: Draw) -> None:
     page = draw("run", run=tiny.RUN)
     assert metrics(page) | {"Untuned": "0.610", "Tuned": "0.830", "Gain, paired": "+0.220"} == metrics(page)

@@ -168,7 +168,7 @@ def _choices(
     tree["method"] |= changes
     tree["model"] |= {
         "id": model,
-        "input": {"size": size, "tiles": tiles},
+        "input": tree["model"]["input"] | {"size": size, "tiles": tiles},
         "revision": base.model.revision if model == base.model.id else None,
     }
     tree["split"]["policy"] = "leave_one_site_out" if loso else "cohort"
