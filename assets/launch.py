@@ -20,6 +20,8 @@ from curation.records import ConfigurationError
 if TYPE_CHECKING:
     from assets.console import Bar
 
+_INTERRUPTED = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+"""What a step ends with after Ctrl-C: nobody's fault, and nothing to look up."""
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -100,7 +102,12 @@ def _raise_failure(result: dg.ExecuteInProcessResult, what: str) -> None:
             if "trouble" in (told.metadata or {}):
                 raise ConfigurationError(told.description)
             raise RunFailedError(f"{what} failed at {event.step_key}: {told.description}")
-        name = data.error.cls_name if data.error else "an unknown error"
+        error = data.error
+        while error is not None and error.cause is not None:
+            error = error.cause  # Dagster wraps what a step raised
+        name = (error.cls_name if error else None) or "an unknown error"
+        if name in _INTERRUPTED:
+            break
         raise RunFailedError(f"{what} failed at {event.step_key}: {name}. See it with rwid up.")
     raise RunFailedError(f"{what} was stopped. Give the same command again: it goes on.")
 
