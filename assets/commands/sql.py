@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assets.console import Session, table
+from assets.console import Session, fitted
 from curation.records import ConfigurationError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _answer(session: Session, found: "pa.Table", format: str, out: Path | None) 
     if session.is_json:
         session.done({"columns": columns, "rows": rows, "row_count": len(rows)})
         return
-    session.done(None, table("", columns, rows[:SHOWN_ROWS]))
+    session.done(None, fitted(session.out, columns, rows[:SHOWN_ROWS]))
     if len(rows) > SHOWN_ROWS:
         session.say(f"{SHOWN_ROWS} of {len(rows):,} rows are shown; --format csv or parquet gives all.")
 

@@ -127,6 +127,17 @@ def test_sql_answers_in_every_format(
     assert main(["sql", query, *home]) == 0
 
 
+def test_sql_with_more_columns_than_fit_tells_row_under_row(
+    ingested: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main(["sql", "SELECT * FROM studies LIMIT 1", "--home", str(ingested)]) == 0
+    lines = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if "│" in line]
+    told = {name.strip(): value.strip() for name, value in lines}
+    assert told["site"] == SITE
+    assert len(told["study_id"]) == 36
+
+
 def test_sql_views_work_in_a_plain_duckdb(ingested: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import duckdb
 
