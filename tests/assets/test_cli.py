@@ -77,7 +77,9 @@ def test_wrong_use_ends_with_two_and_a_sentence(
     assert told.out == ""
 
 
-@pytest.mark.parametrize(("words", "then"), [(["runs"], "rwid tune"), (["cohort", "list"], "rwid cohort build")])
+@pytest.mark.parametrize(
+    ("words", "then"), [(["runs"], "rwid tune"), (["cohort", "list"], "rwid cohort build")]
+)
 def test_where_there_is_nothing_yet_it_says_how_to_begin(
     words: list[str], then: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

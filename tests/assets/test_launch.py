@@ -20,7 +20,9 @@ def ended_by(error: BaseException) -> dg.ExecuteInProcessResult:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), dg.DagsterExecutionInterruptedError()], ids=repr)
 def test_ctrl_c_is_no_failure_and_the_same_command_goes_on(error: BaseException) -> None:
-    with pytest.raises(RunFailedError, match=r"^curating was stopped\. Give the same command again: it goes on\.$"):
+    with pytest.raises(
+        RunFailedError, match=r"^curating was stopped\. Give the same command again: it goes on\.$"
+    ):
         _raise_failure(ended_by(error), "curating")
 
 
