@@ -8,7 +8,7 @@ import typer
 
 from assets.console import Session, table
 
-COLUMNS = ("files", "bytes", "arrivals", "instances", "reports")
+COLUMNS = ("files", "bytes", "instances", "reports")
 
 
 def synth(
