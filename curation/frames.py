@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 MAX_FRAME_BYTES = 512 << 20
 """A frame larger than this is refused as too_large: encoding takes about four times as much memory."""
 
-HEADROOM = (
-    4  # a reduced HTJ2K image over- and undershoots: its values need a quarter of the type's range as room
-)
+_SWING = tuple(gain**2 for gain in (1.0, 1.5, 1.625, 1.6875, 1.6962890625, 1.7066650390625))
+"""How many times the range of an image the low-pass of the 5/3 wavelet can span after 0, 1, .. 5 levels: the sum of the sizes of
+its coefficients (ITU-T T.800 F.3.8.2), in both directions."""
+_ROUNDING = 16
 _MARK = b"rwid range and checksum "
 FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 """Kinds of values of float pixel data, by keyword."""
@@ -99,13 +100,13 @@ def decode(
     """
     stream = bytes(payload)
     if codec == "htj2k" and (mark := _read_mark(stream)) and reduce and shape is None:
-        low_pass = _low_pass(stream, mark, reduce)
-        if low_pass is not None:
-            return low_pass
+        levels = min(reduce, _deepest(mark))
+        if levels:
+            return _block_means(_low_pass(stream, mark, levels), reduce - levels)
     values = _decode_whole(codec, stream)
     if (shape is not None and values.shape != tuple(shape)) or (dtype is not None and values.dtype != dtype):
         raise ValueError("The payload decodes to another shape or type than stated.")
-    return _block_means(values, reduce) if reduce else values
+    return _block_means(values, reduce)
 
 
 def _decode_whole(codec: str, stream: bytes) -> NDArray[Any]:
@@ -178,23 +179,33 @@ def _split(codestream: bytes) -> tuple[bytes, memoryview]:
     return codestream[:pos], memoryview(codestream)[pos:]
 
 
-def _low_pass(codestream: bytes, mark: _Mark, reduce: int) -> NDArray[Any] | None:
-    """The wavelet's low-pass, clipped to the stated range; None where the type has no room for it.
+def _deepest(mark: _Mark) -> int:
+    """To how many levels the type has room for the low-pass, which under- and overshoots the range; what it does not hold
+    would wrap around, black to white."""
+    span, room = mark.high - mark.low, (1 << mark.bits) - _ROUNDING
+    return max(n for n in range(min(mark.levels + 1, len(_SWING))) if not n or span * _SWING[n] <= room)
 
-    The low-pass undershoots and overshoots; in a type without room it would wrap around, 0 to 65,535.
+
+def _low_pass(codestream: bytes, mark: _Mark, levels: int) -> NDArray[Any]:
+    """The wavelet's low-pass after so many levels, clipped to the stated range; the type has room for it.
+
+    It is looked at from the middle of the range, from where what lies below and what lies above can be told apart.
     """
-    limit = 1 << (mark.bits - 1)
-    room = limit - limit // HEADROOM
-    if reduce > mark.levels or mark.high >= room or mark.low < -room:
-        return None
-    values = np.asarray(imagecodecs.htj2k_decode(codestream, skipres=reduce))
-    signed = values.view(f"i{values.dtype.itemsize}")
-    np.clip(signed, mark.low, mark.high, out=signed)
+    values = np.asarray(imagecodecs.htj2k_decode(codestream, skipres=levels))
+    middle = (mark.low + mark.high) // 2
+    offset = np.array(middle % (1 << 8 * values.itemsize)).astype(f"u{values.itemsize}")
+    unsigned = values.view(offset.dtype)
+    unsigned -= offset
+    signed = values.view(f"i{values.itemsize}")
+    np.clip(signed, mark.low - middle, mark.high - middle, out=signed)
+    unsigned += offset
     return values
 
 
 def _block_means(values: NDArray[Any], reduce: int) -> NDArray[Any]:
     """Means of 2**n by 2**n blocks, those at the lower and right edge smaller; integers rounded to nearest."""
+    if not reduce:
+        return values
     step = 2**reduce
     is_exact = values.dtype.kind in "iu" and values.dtype.itemsize <= 4
     sums: NDArray[Any] = values

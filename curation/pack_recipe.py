@@ -19,7 +19,7 @@ from curation import vocabulary
 from curation.modality import window_names
 from curation.records import ConfigurationError
 
-PACK_VERSION = 2
+PACK_VERSION = 3
 """Changes only when the same recipe and cohort would give other bytes."""
 
 KINDS = ("tile", "slab", "volume", "clip")

@@ -121,40 +121,37 @@ def timed(ways: list[Ways], rounds: int) -> dict[str, dict[str, float]]:
     }
 
 
-def radiograph(found: list[Frame], rounds: int) -> dict[str, Any]:
-    """Reading for tiles of two sizes."""
-    result: dict[str, Any] = {
-        "frames": len(found),
-        "megapixels": round(sum(f.values.size for f in found) / 1e6, 1),
+def radiograph(found: list[Frame], rounds: int) -> list[dict[str, Any]]:
+    """Reading for tiles of two sizes, frame by frame: what is won depends on how much larger the frame is."""
+    return [_radiograph(frame, rounds) for frame in found]
+
+
+def _radiograph(frame: Frame, rounds: int) -> dict[str, Any]:
+    payload, png = frames.encode(frame.values).payload, bytes(imagecodecs.png_encode(frame.values, level=6))
+    rows, columns = frame.values.shape
+    source = _source(frame)
+    facts: dict[str, Any] = {
+        "px": [rows, columns],
+        "modality": frame.modality,
+        "bits_stored": frame.bits_stored,
+        "is_of_lossy_origin": frame.is_lossy,
+        "png16_times_payload": round(len(png) / len(payload), 3),
     }
-    result["of_lossy_origin"] = sum(f.is_lossy for f in found)
-    encoded = [
-        (frames.encode(f.values).payload, bytes(imagecodecs.png_encode(f.values, level=6))) for f in found
-    ]
     for size in (224, 512):
-        read, made = [], []
-        for frame, (payload, png) in zip(found, encoded, strict=True):
-            by = reduction(*frame.values.shape, size)
-            source = _source(frame)
-            read.append(
-                {
-                    "payload": lambda p=payload, r=by: frames.decode("htj2k", p, reduce=r),
-                    "png16": lambda p=png: imagecodecs.png_decode(p),
-                }
-            )
-            made.append(
-                {
-                    "payload": lambda p=payload, s=source, px=size: _tile(
-                        lambda _, reduce: frames.decode("htj2k", p, reduce=reduce), s, px
-                    ),
-                    "png16": lambda p=png, s=source, px=size: _tile(
-                        lambda _, reduce: imagecodecs.png_decode(p), s, px
-                    ),
-                }
-            )
-        result[f"read_for_{size}_px"] = timed(read, rounds)
-        result[f"tile_of_{size}_px"] = timed(made, rounds)
-    return result
+        by = reduction(rows, columns, size)
+        read: Ways = {
+            "payload": lambda r=by: frames.decode("htj2k", payload, reduce=r),
+            "png16": lambda: imagecodecs.png_decode(png),
+        }
+        made: Ways = {
+            "payload": lambda px=size: _tile(
+                lambda _, reduce: frames.decode("htj2k", payload, reduce=reduce), source, px
+            ),
+            "png16": lambda px=size: _tile(lambda _, reduce: imagecodecs.png_decode(png), source, px),
+        }
+        facts[f"read_for_{size}_px"] = timed([read], rounds)
+        facts[f"tile_of_{size}_px"] = timed([made], rounds)
+    return facts
 
 
 def _tile(decode: Callable[[Source, int], Image], source: Source, size: int) -> Any:

@@ -136,6 +136,23 @@ def test_reduced_images_stay_in_the_range_of_the_whole_one() -> None:
         assert small.min() == 0
 
 
+@pytest.mark.parametrize(
+    ("dtype", "low", "span"),
+    [("u2", 800, 22_000), ("u2", 30_000, 29_000), ("i2", -20_000, 29_000), ("u2", 0, 32_767)],
+)
+def test_what_overshoots_most_does_not_wrap_around(dtype: str, low: int, span: int) -> None:
+    values = np.full((64, 64), low, dtype=dtype)
+    values[15:18, 15:18] += span  # three pixels wide: the low-pass has half as much again, or more
+    values[::2, 40:44] += span
+    for reduce in (1, 2, 3):
+        small = decode("htj2k", encode(values).payload, reduce=reduce).astype(float)
+        means = (
+            values.astype(float).reshape(64 >> reduce, 1 << reduce, 64 >> reduce, 1 << reduce).mean((1, 3))
+        )
+        assert abs(small - means).max() < 0.8 * span
+        assert abs(small - means).mean() < 0.1 * span
+
+
 def test_a_reduced_image_shows_what_the_whole_one_shows() -> None:
     values = ramp(200, 301)
     small = decode("htj2k", encode(values).payload, reduce=2).astype(float)
