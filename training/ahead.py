@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 DEPTH = 2
 """Batches that are ready or being read while one is learned from."""
 
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 class Ahead:
@@ -85,9 +85,26 @@ class Ahead:
 def memory_budget() -> int:
     """Bytes that a pack may take when nobody says: a quarter of what this process may have."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    if _CGROUP_LIMIT.exists() and (said := _CGROUP_LIMIT.read_text().strip()).isdigit():
-        limits.append(int(said))
-    address_space = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if address_space != resource.RLIM_INFINITY:
-        limits.append(address_space)
+    limits += control_group_limits(CONTROL_GROUPS, Path("/proc/self/cgroup"))
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        if (limit := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY:
+            limits.append(limit)
     return min(limits) // 4
+
+
+def control_group_limits(root: Path, own: Path) -> list[int]:
+    """Bytes of memory that the process' control groups allow, of both versions (cgroups(7)): its own and those around it.
+
+    `own` has the text of /proc/self/cgroup. Inside a container a group's path may not be there; the container's is the root.
+    """
+    limits = []
+    for line in own.read_text().splitlines() if own.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+        place = top / path.lstrip("/")
+        for group in (place, *(p for p in place.parents if p.is_relative_to(top))):
+            if (file := group / name).is_file() and (said := file.read_text().strip()).isdigit():
+                limits.append(int(said))
+    return limits

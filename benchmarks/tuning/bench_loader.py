@@ -14,15 +14,18 @@ tensor; alternating steps, medians, seconds of the processor.
 memory: an own process reads two epochs of a pack of --large images from disk; its peak of resident memory, less what it had
 before the first tile. Another holds the pack in memory, to show that the measure sees it.
 
-tune: the peak of a whole run (synthetic cohort, random tiny backbone), its pack on disk and in memory.
+tune: a whole run (synthetic cohort of --large tiles of 560 px, small random ViT, full) in a process that may have 1.5 GiB of memory
+of its own (RLIMIT_DATA), and in one that may have all; peaks of both, and whether they released the same bytes.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -268,12 +271,17 @@ def child(folder: Path, n: int, budget: int) -> None:
     print(json.dumps({"growth_mib": round((_status("VmHWM") - before) / 1024)}))
 
 
-def tuning(folder: Path) -> dict[str, Any]:
-    """Peak of resident memory of whole runs, MiB: the pack on disk, and in memory."""
-    cohort = lay_down(folder / "lake", n=3000, tiles=64)
+def tuning(folder: Path, n: int) -> dict[str, Any]:
+    """Whole runs on a pack larger than the memory that the process may have, and on the same with memory enough."""
+    from transformers import ViTConfig, ViTModel
+
+    side, limit = 560, 1536 << 20
+    cohort = lay_down(folder / "lake", n=n, size=side)
+    shape = {"image_size": side, "patch_size": 56, "hidden_size": 48, "intermediate_size": 96}
+    ViTModel(ViTConfig(num_hidden_layers=2, num_attention_heads=4, **shape)).save_pretrained(folder / "vit")
     rows = cohort / "packs" / "byhand" / "tiles.parquet"
-    found: dict[str, Any] = {"pack_mib": round(rows.stat().st_size / 2**20)}
-    for name, budget in (("disk", 0), ("memory", 1 << 20)):
+    found: dict[str, Any] = {"pack_mib": rows.stat().st_size >> 20, "limit_mib": limit >> 20}
+    for name, allowed in (("limited", limit), ("free", resource.RLIM_INFINITY)):
         command = [
             sys.executable,
             "-m",
@@ -281,24 +289,39 @@ def tuning(folder: Path) -> dict[str, Any]:
             "tune",
             "--tune",
             str(folder),
-            str(budget),
+            name,
         ]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found[f"peak_{name}_mib"] = json.loads(done.stdout)["peak_mib"]
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True,
+            preexec_fn=lambda most=allowed: resource.setrlimit(resource.RLIMIT_DATA, (most, most)),
+        )  # fmt: skip
+        found[name] = json.loads(done.stdout.splitlines()[-1])
+    found["same_bytes"] = found["limited"].pop("released") == found["free"].pop("released")
     return found
 
 
-def tune_child(folder: Path, budget: int) -> None:
-    """A whole run in this process; prints its peak of resident memory."""
+def tune_child(folder: Path, name: str) -> None:
+    """A whole run in this process; prints what it released and its peak of memory of its own (not the disk's cache)."""
+    import threading
+
     from training.spec import parse_spec
     from training.tune import tune
 
-    method = {"kind": "last_n", "blocks": 1, "batch_size": 8}
-    compute = {"device": "cpu", "threads": 1, "memory_mb": budget}
-    told = tree(method=method, compute=compute, budget={"max_steps": 20}, name=f"memory{budget}")
-    told["model"] = {"id": "builtin:tiny-vit", "input": {"size": 28, "tiles": 64}}
-    tune(folder / "lake", parse_spec(told), report=lambda event: None)
-    print(json.dumps({"peak_mib": round(_status("VmHWM") / 1024)}))
+    told = tree(method={"kind": "full", "batch_size": 16}, budget={"max_steps": 60}, name=name)
+    told["model"] = {"id": str(folder / "vit"), "input": {"size": 560}}
+    peaks, is_over = [0], threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.05):
+            peaks.append(_status("RssAnon"))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    run = tune(folder / "lake", parse_spec(told), report=lambda event: None)
+    is_over.set()
+    watcher.join()
+    released = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(run.glob("*.safetensors"))}
+    print(json.dumps({"peak_anonymous_mib": max(peaks) // 1024, "released": released}))
 
 
 def _status(name: str) -> int:
@@ -323,7 +346,7 @@ def main() -> None:
         child(Path(given.child[0]), int(given.child[1]), int(given.child[2]))
         return
     if given.tune:
-        tune_child(Path(given.tune[0]), int(given.tune[1]))
+        tune_child(Path(given.tune[0]), given.tune[1])
         return
     import datasets
     import torch
@@ -354,7 +377,7 @@ def measure(part: str, folder: Path, given: argparse.Namespace) -> dict[str, Any
     if part == "memory":
         return memory(write_pack(folder / "pack", given.large), given.large)
     if part == "tune":
-        return tuning(folder)
+        return tuning(folder, given.large)
     tiny, small = write_pack(folder / "pack", 256), write_pack(folder / "small", 512, 224)
     return {
         "tiny": steps(tiny, 256, "builtin:tiny-vit", SIZE, 2, given.steps),

@@ -12,6 +12,7 @@ import torch
 from curation.records import ConfigurationError
 from tests.training.planted import SIZE, lay_down, tree
 from training import batches
+from training.ahead import control_group_limits
 from training.batches import Layout, Steps, Tiles, epoch_order
 from training.spec import parse_spec
 from training.tune import tune
@@ -126,6 +127,25 @@ def test_a_run_on_a_pack_larger_than_its_memory_ends_with_the_same_bytes(tmp_pat
         found.append((rows, (run / "head.safetensors").read_bytes()))
     assert found[0][0].equals(found[1][0])
     assert found[0][1] == found[1][1]
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        ("0::/", {"memory.max": "max"}, []),
+        ("0::/ward/job", {"ward/memory.max": "700", "ward/job/memory.max": "900"}, [900, 700]),
+        ("4:cpu,memory:/ward\n0::/", {"memory/ward/memory.limit_in_bytes": "500"}, [500]),
+        ("4:memory:/of/the/host\n3:cpu:/\n", {"memory/memory.limit_in_bytes": "300"}, [300]),
+    ],
+)
+def test_a_container_says_how_much_memory_there_is(
+    tmp_path: Path, own: str, files: dict[str, str], expected: list[int]
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    (tmp_path / "own").write_text(own)
+    assert control_group_limits(tmp_path, tmp_path / "own") == expected
 
 
 @pytest.mark.gpu
