@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,12 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 SIZE = 56
 """Height and width of a picture, px."""
+
+NOISE = 0.01
+"""Deviation of the noise of a pixel, as a share of black to white. The planted signal's strength is ours to choose: 0.45 from
+the youngest to the oldest, 0.30 from female to male. With 0.05, as at first, the mean of the planted patch gave age with an R2
+of 0.9997, but the random backbone makes so much of the noise that no head on its frozen features came over 0.86 with 120
+patients; without noise it came to 0.999."""
 
 SITES = ("mercy-lakes", "wattle-creek", "st-elsewhere")
 """The last one is held out."""
@@ -38,6 +44,8 @@ class Modality:
     bits: int
     body_part: str
     is_color: bool = False
+    window: str | None = None
+    """What a run asks to be shown in; None: the product's default."""
     tags: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -45,7 +53,8 @@ _CLASS = "1.2.840.10008.5.1.4.1.1."
 MODALITIES = (
     Modality("DX", "digital X-ray", _CLASS + "1.1", 200, 3800, 12, "CHEST", tags={"ViewPosition": "PA"}),
     Modality("CR", "computed radiography", _CLASS + "1", 100, 900, 10, "CHEST", tags={"ViewPosition": "AP"}),
-    Modality("CT", "CT", _CLASS + "2", -160, 240, 16, "CHEST",
+    # planted in the soft tissue of the chest, where the default is the lung window: a run has to say so, as a person would
+    Modality("CT", "CT", _CLASS + "2", -160, 240, 16, "CHEST", window="soft tissue",
              tags={"RescaleSlope": "1", "RescaleIntercept": "0", "RescaleType": "HU"}),
     Modality("MR", "MR", _CLASS + "4", 0, 1500, 12, "BRAIN",
              tags={"ScanningSequence": "SE", "SequenceVariant": "NONE", "MRAcquisitionType": "2D", "RepetitionTime": "500",
@@ -89,13 +98,19 @@ def make_patients(n: int, seed: int) -> list[Patient]:
 
 def picture(patient: Patient, random: np.random.Generator) -> NDArray[np.float64]:
     """[SIZE, SIZE] in 0..1: noise, both patches, and a corner of black and one of white so that any window is the same."""
-    image = random.normal(0.35, 0.05, (SIZE, SIZE))
+    image = random.normal(0.35, NOISE, (SIZE, SIZE))
     half, edge = SIZE // 2, SIZE // 8
     image[:half, :half] += 0.45 * (patient.age - 20) / 65
     image[half:, half:] += 0.30 * patient.is_male
     image = np.clip(image, 0.05, 0.9)
     image[:edge, -edge:], image[-edge:, :edge] = 1.0, 0.0
     return image
+
+
+def patches(size: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Rows and columns of the patch of age and of that of sex in a picture of that size, px; their seams left out."""
+    half = size // 2
+    return (slice(1, half - 1), slice(1, half - 1)), (slice(half + 1, size - 1), slice(half + 1, size - 1))
 
 
 def dicom(modality: Modality, patient: Patient, site: str, random: np.random.Generator) -> bytes:
@@ -178,10 +193,15 @@ def accession(modality: Modality, patient: Patient) -> str:
     return f"A{modality.name}{patient.number:05d}"
 
 
-def deliver(root: Path, n: int, seed: int) -> Iterator[tuple[str, Path]]:
-    """Site and folder of three deliveries: n patients of each modality over all sites, and their outcomes."""
+def deliver(root: Path, wanted: Sequence[Modality], n: int, seed: int) -> Iterator[tuple[str, Path]]:
+    """Site and folder of three deliveries: n patients of each modality over all sites, and their outcomes.
+
+    A modality has the same patients and pictures whichever others are wanted.
+    """
     rows: dict[str, list[dict[str, str]]] = {site: [] for site in SITES}
     for place, modality in enumerate(MODALITIES):
+        if modality not in wanted:
+            continue
         random = np.random.default_rng([seed, place])
         for patient in make_patients(n, seed * 1000 + place):
             site = SITES[patient.number % len(SITES)]
