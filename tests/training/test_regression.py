@@ -68,6 +68,19 @@ def test_ridge_is_the_same_from_either_side_of_the_equations() -> None:
     np.testing.assert_allclose(tall_matrix[:, 0], peer.coef_, atol=1e-9)
 
 
+def test_ridge_finds_a_value_in_a_direction_of_little_spread() -> None:
+    random = np.random.default_rng(2)
+    loud, quiet = random.normal(size=(400, 1)), random.normal(size=(400, 1))
+    turned = np.where(np.arange(16) % 2, 1.0, -1.0)
+    features = (loud + 0.02 * quiet * turned + 0.002 * random.normal(size=(400, 16))).astype(np.float32)
+    seats = probe.Seats(np.arange(200), np.arange(200, 300), np.arange(400))
+    task = Regression(("dose",)).prepared(quiet, np.arange(400) < 200)
+    targets = task.training_targets(quiet, 1)
+    head = task.fit_probe(features, targets, np.ones((400, 1)), targets, seats, lambda step, facts: None)
+    error = head.logits(features)[300:] - targets[300:]
+    assert 1 - (error**2).mean() / targets[300:].var() > 0.98
+
+
 def test_wild_values_pull_huber_less_and_units_come_back() -> None:
     values = np.array([[*np.linspace(50, 70, 21), 9000.0, np.inf]]).T
     task = Regression(("dose",)).prepared(values, np.ones(23, dtype=bool))
