@@ -13,8 +13,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from curation.records import ConfigurationError
-from training import compare
+from training.compare import compare
 from training.runs import read_run
+from training.shared_studies import common_studies, judged_labels, judged_splits, kind_of, metrics_of
 
 RUNGS = ("probe", "cut", "last_n", "lora", "full")
 FROM_PIXELS = ("last_n", "lora", "full")
@@ -64,15 +65,15 @@ def overrides_of(kind: str, before: tuple[str, str] | None, policy: str) -> list
 def rungs(lake_root: Path, run_ids: Sequence[str]) -> list[Rung]:
     """The finished rungs side by side: on holdout where all judged it, else test; all labels together where several.
 
-    A rung adds what it adds under the same bootstrap draws as the one before; measurements have no paired comparison.
+    A rung adds what it adds under the same bootstrap draws as the one before, where these can be told of answers alone.
     """
     runs = [read_run(lake_root, run_id) for run_id in run_ids]
     metric = str(runs[0]["report"]["metric"])
-    splits = compare.judged_splits(lake_root, run_ids)
+    splits = judged_splits(lake_root, run_ids)
     split = next((s for s in ("holdout", "test") if s in splits), splits[0])
-    label = compare.judged_labels(lake_root, run_ids)[0]
-    if metric in compare.METRICS:
-        lines, differences = compare.compare(compare.common_studies(lake_root, run_ids, split, label), metric)
+    label = judged_labels(lake_root, run_ids)[0]
+    if metric in metrics_of(kind_of(lake_root, run_ids, label), label):
+        lines, differences = compare(common_studies(lake_root, run_ids, split, label), metric)
         own = {x.run_id: (x.value, x.low, x.high, x.n) for x in lines if (x.arm, x.site) == ("tuned", "all")}
         gaps = {(x.run_id, x.other): x for x in differences if x.site == "all"}
     else:

@@ -10,8 +10,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from curation.records import ConfigurationError, Prediction, to_table
-from training.compare import MACRO, common_studies, compare, judged_labels
+from training.compare import compare
 from training.runs import RunFolder
+from training.shared_studies import MACRO, common_studies, judged_labels
 
 RUNS = ("aaaaaaaaaaaaaaa1", "aaaaaaaaaaaaaaa2")
 
@@ -38,7 +39,14 @@ def lay(
                 rows.append(
                     Prediction(run_id, *ids, f"site-{n // 2 % 2}", "test", arm, label, known, float(score))
                 )
-    RunFolder(root, run_id).write_parquet("predictions.parquet", to_table(Prediction, rows))
+    finish(root, run_id, rows, {"kind": "multilabel", "labels": list(labels)})
+
+
+def finish(root: Path, run_id: str, rows: list[Prediction], task: dict[str, object]) -> None:
+    """Predictions, spec and the row of `runs`."""
+    folder = RunFolder(root, run_id)
+    folder.write_parquet("predictions.parquet", to_table(Prediction, rows))
+    folder.write_json("spec.json", {"name": run_id, "task": task})
 
 
 def test_runs_on_the_same_studies_are_told_apart_by_a_paired_interval(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from curation.records import ConfigurationError
-from training import compare
+from training import compare, shared_studies
 from training import runs as run_folders
 from ui.catalog.opened import HEX_ID, Opened
 
@@ -48,25 +48,29 @@ class Runs(Opened):
     def comparable(self, run_ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """The labels and the splits that every one of these runs judged. Raises ConfigurationError where one has no predictions."""
         root = self.lake.root
-        return compare.judged_labels(root, run_ids), compare.judged_splits(root, run_ids)
+        return shared_studies.judged_labels(root, run_ids), shared_studies.judged_splits(root, run_ids)
+
+    def compared_by(self, run_ids: Sequence[str], label: str) -> tuple[str, ...]:
+        """The metrics by which these runs can be compared on a label, the usual one first."""
+        return shared_studies.metrics_of(shared_studies.kind_of(self.lake.root, run_ids, label), label)
 
     def comparison(
         self, run_ids: tuple[str, ...], split: str, label: str, metric: str
-    ) -> tuple[compare.Common, pd.DataFrame, pd.DataFrame]:
+    ) -> tuple[shared_studies.Common, pd.DataFrame, pd.DataFrame]:
         """Finished runs side by side: what they share, a row an arm and site, a row a pair and site.
 
         Raises ConfigurationError where they share nothing.
         """
         key = (run_ids, split, label, metric)
         if key not in self._compared:
-            common = compare.common_studies(self.lake.root, run_ids, split, label)
+            common = shared_studies.common_studies(self.lake.root, run_ids, split, label)
             lines, differences = compare.compare(common, metric)
             frames = (pd.DataFrame([asdict(row) for row in rows]) for rows in (lines, differences))
             self._compared[key] = (common, *frames)
         return self._compared[key]
 
     @cached_property
-    def _compared(self) -> dict[tuple[Any, ...], tuple[compare.Common, pd.DataFrame, pd.DataFrame]]:
+    def _compared(self) -> dict[tuple[Any, ...], tuple[shared_studies.Common, pd.DataFrame, pd.DataFrame]]:
         # a finished run never changes, and the draws take a second
         return {}
 

@@ -12,8 +12,8 @@ import pandas as pd
 import streamlit as st
 
 from curation.records import ConfigurationError
-from training.compare import METRICS, Common
 from training.ladder import RUNGS
+from training.shared_studies import Common
 from ui import formats
 from ui.catalog import Catalog
 from ui.components import plots
@@ -83,9 +83,9 @@ def _compared(catalog: Catalog, picked: Mapping[str, str], runs: Sequence[Mappin
         label = st.selectbox(
             "Label", labels, key="compare_label", bind="query-params", width=220, format_func=formats.words
         )
-        metric = st.selectbox(
-            "Metric", METRICS, key="compare_metric", bind="query-params", width=170, format_func=str.upper
-        )
+        by = catalog.compared_by(tuple(picked), label)
+        key = f"compare_by_{by[0]}"  # choices differ by kind of label: each keeps its own
+        metric = st.selectbox("Metric", by, key=key, bind="query-params", width=170, format_func=_metric)
     common, lines, differences = catalog.comparison(tuple(picked), split, label, metric)
     _say_on_what(common)
     lines = lines.assign(run=lines["run_id"].map(picked))
@@ -94,8 +94,8 @@ def _compared(catalog: Catalog, picked: Mapping[str, str], runs: Sequence[Mappin
     left, right = st.columns([3, 2])
     with left, st.container(border=True):
         plots.intervals(
-            overall[overall["arm"] != "gain"], "run", order=order, metric=metric.upper(),
-            title=f"{formats.words(label)}, {split}", reference=0.5 if metric == "auroc" else None,
+            overall[overall["arm"] != "gain"], "run", order=order, metric=_metric(metric),
+            title=f"{formats.words(label)}, {split}", reference=0.5 if metric in ("auroc", "c_index") else None,
         )  # fmt: skip
     with right, st.container(border=True):
         gain = overall[overall["arm"] == "gain"]
@@ -103,7 +103,7 @@ def _compared(catalog: Catalog, picked: Mapping[str, str], runs: Sequence[Mappin
             gain,
             "run",
             order=order,
-            metric=f"gain in {metric.upper()}",
+            metric=f"gain in {_metric(metric)}",
             title="Tuned minus untuned, paired",
             reference=0,
         )
@@ -175,7 +175,7 @@ def _differences(differences: pd.DataFrame, picked: Mapping[str, str], metric: s
     )
     overall = shown[shown["site"] == "all"]
     with st.container(border=True):
-        plots.intervals(overall, "pair", metric=f"difference in {metric.upper()}", title="Over all sites", reference=0,
+        plots.intervals(overall, "pair", metric=f"difference in {_metric(metric)}", title="Over all sites", reference=0,
                         order=list(overall["pair"]))  # fmt: skip
     told = pd.DataFrame(
         {
@@ -193,6 +193,10 @@ def _differences(differences: pd.DataFrame, picked: Mapping[str, str], metric: s
         st.caption(
             "No correction for looking at many pairs: judge a family of pairs by its intervals, not by one p."
         )
+
+
+def _metric(name: str) -> str:
+    return {"c_index": "C-index", "pearson": "Pearson", "spearman": "Spearman"}.get(name, name.upper())
 
 
 def _shown(row: Mapping[str, Any]) -> str:
