@@ -6,7 +6,7 @@ What belongs here: which studies are counted, the lines and the curves for the p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from training import operating
 from training.audit import ARMS, Item, Scores
 from training.calibration import calibration_line, on_line
 from training.cells import Question, iter_questions
+from training.strata import Areas
 
 Floats = NDArray[np.float64]
 Table = list[dict[str, Any]]
@@ -58,9 +59,14 @@ def points(names: Sequence[str], truth: Floats, scores: Scores) -> tuple[list[It
     return items, table
 
 
-def net_benefit(names: Sequence[str], truth: Floats, scores: Scores) -> tuple[list[Item], Table]:
-    """The decision curve of each label; probabilities put on the tune split's calibration line first, for weights shift them."""
-    items, table = list[Item](), Table()
+def net_benefit(
+    names: Sequence[str], truth: Floats, scores: Scores, areas: Sequence[Areas]
+) -> tuple[list[Item], Table]:
+    """The decision curve of each label; probabilities put on the tune split's calibration line first, for weights shift them.
+
+    Intervals by the draws of `areas`, both arms under the same ones; the calibration line stays as it is.
+    """
+    items, table, draws = list[Item](), Table(), {of.split: of for of in areas}
     for q in iter_questions(names, truth, scores):
         where = f"net benefit, {q.split}: {q.label}"
         mended = {arm: _on_tune_line(q, truth, scores, arm) for arm in ARMS}
@@ -68,21 +74,55 @@ def net_benefit(names: Sequence[str], truth: Floats, scores: Scores) -> tuple[li
             text = "one class of known labels, here or on the tune split"
             items.append(Item("operating", where, "not_applicable", None, text))
             continue
-        curve = {arm: operating.net_benefit(q.y, mended[arm], CHANCES) for arm in ARMS}
-        curve["all"] = operating.treat_all(q.y, CHANCES)
-        best_other = np.maximum.reduce([curve["untuned"], curve["all"], np.zeros(len(CHANCES))])
-        ahead = curve["tuned"] > best_other + 1e-12
-        said = "; ".join(
-            f"at {at:g}: tuned {curve['tuned'][k]:+.4f}, untuned {curve['untuned'][k]:+.4f}, all {curve['all'][k]:+.4f}"
-            for at in _SAID
-            for k in [int(np.flatnonzero(at == CHANCES)[0])]
+        under = {arm: operating.net_benefit(q.y, mended[arm], CHANCES) for arm in ARMS}
+        parts = [{arm: under[arm](w) for arm in ARMS} for w in draws[q.split].weights(q.rows)]
+        curve = {arm: np.concatenate([part[arm] for part in parts]) for arm in ARMS}  # [1 + B, T]
+        curve["gain"] = curve["tuned"] - curve["untuned"]
+        curve["all"] = operating.treat_all(q.y, CHANCES)[None]
+        items.append(
+            Item("operating", where, "computed", *_curve_words({k: _ends(v) for k, v in curve.items()}))
         )
-        text = f"{said}. Tuned is ahead of untuned, all and none at {ahead.mean():.0%} of the thresholds from 0.01 to 0.95"
-        items.append(Item("operating", where, "computed", float(ahead.mean()), text))
-        for name, values in curve.items():
-            table.append({"split": q.split, "label": q.label, "line": name, "at": CHANCES.tolist(),
-                          "net_benefit": np.round(values, 6).tolist()})  # fmt: skip
+        for name, replicates in curve.items():
+            value, low, high = _ends(replicates)
+            row = {"split": q.split, "label": q.label, "line": name, "at": CHANCES.tolist()}
+            row["net_benefit"] = np.round(value, 6).tolist()
+            row |= (
+                {}
+                if low is None or high is None
+                else {"low": np.round(low, 6).tolist(), "high": np.round(high, 6).tolist()}
+            )
+            table.append(row)
     return items, table
+
+
+def _ends(replicates: Floats) -> tuple[Floats, Floats | None, Floats | None]:
+    """[T] estimates of replicates [1 + B, T] and both ends of their 95 % intervals, none without draws."""
+    if len(replicates) < 2:
+        return replicates[0], None, None
+    low, high = np.quantile(replicates[1:], [0.025, 0.975], axis=0)
+    return replicates[0], low, high
+
+
+def _curve_words(curve: Mapping[str, tuple[Floats, Floats | None, Floats | None]]) -> tuple[float, str]:
+    """Share of the thresholds at which tuned is ahead, and a decision curve in words."""
+
+    def said(name: str, k: int) -> str:
+        value, low, high = curve[name]
+        ends = "" if low is None or high is None else f" [{low[k]:+.4f}, {high[k]:+.4f}]"
+        return f"{value[k]:+.4f}{ends}"
+
+    best_other = np.maximum.reduce([curve["untuned"][0], curve["all"][0], np.zeros(len(CHANCES))])
+    ahead = float((curve["tuned"][0] > best_other + 1e-12).mean())
+    told = "; ".join(
+        f"at {at:g}: tuned {said('tuned', k)}, untuned {said('untuned', k)}, tuned minus untuned {said('gain', k)}, "
+        f"all {said('all', k)}"
+        for at in _SAID
+        for k in [int(np.flatnonzero(at == CHANCES)[0])]
+    )
+    return (
+        ahead,
+        f"{told}. Tuned is ahead of untuned, all and none at {ahead:.0%} of the thresholds from 0.01 to 0.95",
+    )
 
 
 def workload(names: Sequence[str], truth: Floats, scores: Scores) -> tuple[list[Item], Table]:

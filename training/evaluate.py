@@ -111,8 +111,8 @@ def evaluate(
     )  # yes/no questions: DeLong, calibration, the audit of each label
     found.items += _arms(found.metrics, task.headline)
     if asked:
-        _yes_no(found, examples, asked, truth, scores, spec, cells, hidden)
         areas = strata.all_areas(examples, asked, truth, scores, spec)
+        _yes_no(found, examples, asked, truth, scores, spec, cells, hidden, areas)
         found.take("gaps", strata.gaps(areas, examples, scores, hidden))
         found.take("to_all", strata.to_all(areas, cells, hidden))
         found.take("worst_slices", strata.worst_slices(areas, groups, examples, scores, min_cell))
@@ -151,8 +151,9 @@ def _yes_no(
     spec: TuneSpec,
     cells: Sequence[Cell],
     hidden: Mapping[Key, str],
+    areas: Sequence[strata.Areas],
 ) -> None:
-    """What is said of yes/no questions alone, without resampling."""
+    """What is said of yes/no questions alone; nothing but the decision curve is resampled."""
     min_cell = max(spec.report.min_cell, int(read_facts(examples.folder)["min_cell"]))
     found.items += closed_form.gains(examples, asked, truth, scores)
     found.items += closed_form.micro(examples, asked, truth, scores)
@@ -160,7 +161,7 @@ def _yes_no(
     if spec.task.kind != "survival":  # its clinical baseline is a concordance (time_to_event)
         found.items += baselines.clinical(examples, asked, truth, scores)
     found.take("points", decisions.points(asked, truth, scores))
-    found.take("net_benefit", decisions.net_benefit(asked, truth, scores))
+    found.take("net_benefit", decisions.net_benefit(asked, truth, scores, areas))
     found.take("workload", decisions.workload(asked, truth, scores))
     found.items += closed_form.calibration(examples, asked, truth, scores, min_cell)
     found.items += closed_form.brier(asked, truth, scores)

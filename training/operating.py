@@ -7,11 +7,12 @@ Elkin 2006 (net benefit).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.stats import norm
 
 from training import metrics
@@ -81,12 +82,21 @@ def counts_at(targets: Floats, scores: Floats, thresholds: Floats) -> Mapping[st
     }
 
 
-def net_benefit(targets: Floats, probability: Floats, at: Floats) -> Floats:
-    """[T] net benefit a study of treating everybody with a chance at or above each threshold of `at`."""
-    called = probability[:, None] >= at[None, :]  # [N, T]
-    true = (called & (targets == 1)[:, None]).mean(0)
-    false = (called & (targets == 0)[:, None]).mean(0)
-    return np.asarray(true - false * at / (1 - at))
+def net_benefit(targets: Floats, probability: Floats, at: Floats) -> Callable[[Floats], Floats]:
+    """Net benefit a study of treating everybody with a chance at or above each threshold of `at` [T], which rise: a function of
+    weights [R, N] that gives [R, T]. Targets [N] are 0 or 1.
+    """
+    n, called_at = len(at), np.searchsorted(at, probability, side="right")  # at the first so many thresholds
+    rows = np.where(targets == 1, called_at, n + 1 + called_at)
+    sums = sparse.csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=(2 * n + 2, len(rows)))
+    odds = (at / (1 - at))[:, None]
+
+    def under(weights: Floats) -> Floats:
+        counts = (sums @ weights.T).reshape(2, n + 1, -1)  # [class, thresholds called at, R]
+        true, false = counts[:, :0:-1].cumsum(1)[:, ::-1]  # [T, R]
+        return np.asarray(((true - odds * false) / counts.sum((0, 1))).T)
+
+    return under
 
 
 def treat_all(targets: Floats, at: Floats) -> Floats:

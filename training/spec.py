@@ -20,7 +20,7 @@ from curation.records import ConfigurationError
 from training.recipe import find_recipe
 from training.tasks import KINDS
 
-TUNER_VERSION = 6
+TUNER_VERSION = 7
 """Changes only when the same spec on the same cohort would give other weights or another report."""
 
 

@@ -58,13 +58,14 @@ class Areas:
             y, rows = question.y[here], question.rows[here]
             if not 0 < y.sum() < len(y):
                 return None
-            patient = self._patient[self._place[rows]]
             p = self._scores.probability[arm][rows, question.c]
             curve = ranks.curve(y, p)
-            self._found[key] = np.concatenate(
-                [curve.areas(weights).auroc for weights in metrics.draws_of(self._draws, patient)]
-            )
+            self._found[key] = np.concatenate([curve.areas(weights).auroc for weights in self.weights(rows)])
         return self._found[key]
+
+    def weights(self, rows: Ints) -> Iterator[Floats]:
+        """Weights [r, n] of rows [n] of the scores under the split's draws, in chunks, the row of ones first."""
+        return metrics.draws_of(self._draws, self._patient[self._place[rows]])
 
     @cached_property
     def _draws(self) -> NDArray[np.int32]:

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import precision_score, recall_score, roc_curve
 
-from tests.training.judged import LABELS, judged
-from training import decisions, operating
+from tests.training.judged import LABELS, judged, spec
+from training import decisions, metrics, operating, strata
 from training.calibration import calibration_line, on_line
 
 
@@ -63,8 +63,15 @@ def test_net_benefit_is_its_definition() -> None:
     by_hand = [
         sum((y == 1) & (p >= t)) / len(y) - sum((y == 0) & (p >= t)) / len(y) * t / (1 - t) for t in at
     ]
-    assert operating.net_benefit(y, p, at) == pytest.approx(by_hand)
-    assert operating.treat_all(y, at) == pytest.approx(operating.net_benefit(y, np.ones(len(y)), at))
+    one = np.ones((1, len(y)))
+    assert operating.net_benefit(y, p, at)(one)[0] == pytest.approx(by_hand)
+    assert operating.treat_all(y, at) == pytest.approx(operating.net_benefit(y, np.ones(len(y)), at)(one)[0])
+    drawn_often = np.random.default_rng(1).integers(0, 3, (4, len(y))).astype(float)
+    again = [
+        operating.net_benefit(np.repeat(y, w), np.repeat(p, w), at)(np.ones((1, w.sum())))[0]
+        for w in drawn_often.astype(int)
+    ]
+    assert operating.net_benefit(y, p, at)(drawn_often) == pytest.approx(np.stack(again))
 
 
 def test_workload_is_what_a_reader_of_the_list_would_count() -> None:
@@ -96,14 +103,47 @@ def test_points_come_from_the_tune_split_alone(tmp_path: Path) -> None:
 
 
 def test_the_decision_curve_is_of_probabilities_mended_on_the_tune_split(tmp_path: Path) -> None:
-    _, truth, scores = judged(tmp_path)
-    (item, _), table = decisions.net_benefit(LABELS, truth, scores)
+    examples, truth, scores = judged(tmp_path)
+    areas = strata.all_areas(examples, LABELS, truth, scores, spec())
+    (item, _), table = decisions.net_benefit(LABELS, truth, scores, areas)
     tune, test = scores.split == "tune", scores.split == "test"
     p = scores.probability["tuned"][:, 0]
     mended = on_line(p[test], *calibration_line(truth[tune, 0], p[tune]))
-    ours = next(r for r in table if (r["label"], r["line"]) == ("nodule", "tuned"))["net_benefit"]
-    assert ours == pytest.approx(operating.net_benefit(truth[test, 0], mended, decisions.CHANCES), abs=1e-6)
+    lines = {r["line"]: r for r in table if r["label"] == "nodule"}
+    by_hand = operating.net_benefit(truth[test, 0], mended, decisions.CHANCES)(np.ones((1, test.sum())))[0]
+    assert lines["tuned"]["net_benefit"] == pytest.approx(by_hand, abs=1e-6)
     assert (item.value or 0) > 0.5, "a model with signal is worth having at most thresholds"
+
+
+def test_a_decision_curve_has_intervals_and_the_gain_a_paired_one(tmp_path: Path) -> None:
+    examples, truth, scores = judged(tmp_path)
+    areas = strata.all_areas(examples, LABELS, truth, scores, spec())
+    (item, _), table = decisions.net_benefit(LABELS, truth, scores, areas)
+    lines = {
+        r["line"]: {k: np.array(r.get(k, [])) for k in ("net_benefit", "low", "high")}
+        for r in table
+        if r["label"] == "nodule"
+    }
+    for name in ("tuned", "untuned"):
+        assert (lines[name]["low"] <= lines[name]["net_benefit"]).all()
+        assert (lines[name]["net_benefit"] <= lines[name]["high"]).all()
+    k = 19  # threshold 0.20
+    rows = np.flatnonzero(scores.split == "test")
+    _, patient = np.unique(examples.patient[rows], return_inverse=True)
+    by_hand = []
+    for drawn in metrics.cluster_draws(patient, 200, spec().seed)[1:, patient]:
+        y = np.repeat(truth[rows, 0], drawn)
+        parts = []
+        for arm in ("tuned", "untuned"):
+            p, tune = scores.probability[arm][:, 0], scores.split == "tune"
+            called = np.repeat(on_line(p[rows], *calibration_line(truth[tune, 0], p[tune])), drawn) >= 0.2
+            parts.append((called & (y == 1)).mean() - (called & (y == 0)).mean() * 0.25)
+        by_hand.append(parts[0] - parts[1])
+    found = [lines["gain"][end][k] for end in ("low", "high")]
+    assert found == pytest.approx(np.quantile(by_hand, [0.025, 0.975]), abs=1e-6)
+    assert f"[{found[0]:+.4f}, {found[1]:+.4f}]" in item.text
+    without = strata.all_areas(examples, LABELS, truth, scores, spec(report={"bootstrap": 0}))
+    assert "low" not in decisions.net_benefit(LABELS, truth, scores, without)[1][0]
 
 
 def test_reading_by_score_finds_positives_sooner_than_by_chance(tmp_path: Path) -> None:

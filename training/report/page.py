@@ -156,7 +156,7 @@ def _operating(report: Mapping[str, Any]) -> str:
         of = {r["line"]: r for r in found["net_benefit"] if (r["split"], r["label"]) == (split, label)}
         at = of["tuned"]["at"]
         share = max(max(of["tuned"]["net_benefit"]), max(of["untuned"]["net_benefit"]), 0.01)
-        series = [plots.Series(name, colour, at, of[key]["net_benefit"], is_dashed=key == "all") for key, name, colour in
+        series = [plots.Series(name, colour, at, of[key]["net_benefit"], of[key].get("low"), of[key].get("high"), is_dashed=key == "all") for key, name, colour in
                   (("untuned", "untuned", plots.GREY), ("tuned", "tuned", plots.BLUE), ("all", "treat all", "#b08d57"))]  # fmt: skip
         series.append(plots.Series("treat none", "#444444", [at[0], at[-1]], [0.0, 0.0], is_dashed=True))
         drawn.append(plots.chart(f"Decision curve · {label} · {split}", series, "threshold", "net benefit", (0, 0.95), (-0.25 * share, 1.1 * share)))  # fmt: skip
