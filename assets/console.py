@@ -99,6 +99,10 @@ class Bar:
             self._told_at[what] = now if not is_last else float("inf")
             self._console.print(f"  {what} {done}{f' of {total}' if total else ''} {note}".rstrip())
 
+    def tell(self, text: str) -> None:
+        """A sentence among the bars."""
+        self._console.print(text, soft_wrap=True)
+
     def report(self, facts: Mapping[str, Any]) -> None:
         """Tells where a training process stands."""
         if facts.get("kind") == "progress":

@@ -6,6 +6,7 @@ the jobs do (assets), what the command prints (commands).
 
 import logging
 import os
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from curation.records import ConfigurationError
 if TYPE_CHECKING:
     from assets.console import Bar
 
+LOOK_EVERY_S = 2.0
+"""Between two looks whether it is this run's turn."""
 _INTERRUPTED = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 """What a step ends with after Ctrl-C: nobody's fault, and nothing to look up."""
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -57,8 +60,9 @@ def launch(
     bar: "Bar | None" = None,
     config: Mapping[str, Any] | None = None,
     assets: Sequence[str] | None = None,
+    pool: str | None = None,
 ) -> Launched:
-    """Runs a job for one partition, adding the partition where it is new.
+    """Runs a job for one partition, adding the partition where it is new. With a pool it first waits for a free slot, and says so.
 
     Raises ChecksFailedError, ConfigurationError (the step's own words) or RunFailedError.
     """
@@ -67,6 +71,8 @@ def launch(
 
     instance.add_dynamic_partitions(partition_set, [key])
     defs = define(Progress(bar.items, bar.report) if bar else Progress())
+    if pool:
+        await_turn(instance, pool, bar)
     result = defs.resolve_job_def(job).execute_in_process(
         run_config={**_QUIET, "ops": {op: {"config": dict(facts)} for op, facts in (config or {}).items()}},
         instance=instance,
@@ -76,6 +82,21 @@ def launch(
         raise_on_error=False,
     )
     return _read(result, f"{job} of '{key}'")
+
+
+def await_turn(
+    instance: dg.DagsterInstance, pool: str, bar: "Bar | None" = None, every_s: float = LOOK_EVERY_S
+) -> None:
+    """Waits until the pool has a free slot; Dagster's own wait in this process is busy, and says nothing."""
+    is_told = False
+    while True:
+        info = instance.event_log_storage.get_concurrency_info(pool)
+        if info.active_slot_count < max(1, info.slot_count):
+            return
+        if bar and not is_told:
+            bar.tell(f"Another run holds the pool {pool!r}; this one waits for its turn. Ctrl-C gives it up.")
+            is_told = True
+        time.sleep(every_s)
 
 
 def _read(result: dg.ExecuteInProcessResult, what: str) -> Launched:

@@ -114,6 +114,7 @@ def tune_and_follow(
 ) -> dict[str, Any]:
     """Runs one TuneSpec through Dagster; run_id, status, verdict and metrics."""
     from assets.launch import launch
+    from training.precheck import estimate, refuse_problems
     from training.runs import RunFolder
     from training.spec import run_id
 
@@ -122,8 +123,9 @@ def tune_and_follow(
     key = run_id(wanted, cohort_id)
     # by id, not by name: a resumed run must not slip onto a newer cohort of the same name
     pinned = wanted.model_copy(update={"cohort": cohort_id})
+    refuse_problems(estimate(lake_root, pinned))  # at once, not when it is its turn
     RunFolder(lake_root, key).write_json("spec.json", pinned.model_dump(mode="json"))
-    launch(instance, "tune", "runs", key, bar=bar)
+    launch(instance, "tune", "runs", key, bar=bar, pool="gpu")
     return read(lake_root, key)
 
 

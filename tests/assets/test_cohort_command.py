@@ -8,7 +8,10 @@ import pytest
 
 from assets.cli import main
 from assets.instance import opened
+from assets.launch import launch
+from curation.records import ConfigurationError
 from curation.settings import load_settings, open_home
+from training.spec import load_spec, run_id
 
 SPEC = """
 cohort: everyone
@@ -71,22 +74,28 @@ def test_list_and_show_find_it_by_name(
     assert json.loads(capsys.readouterr().out)["studies"] == built["studies"]
 
 
-def test_a_spec_that_the_cohort_cannot_carry_ends_with_two_and_without_a_second_try(
+WRONG = ["cohort=everyone", "task.labels=[no_such_label]", "task.covariates=[]"]
+
+
+def test_a_spec_that_the_cohort_cannot_carry_ends_with_two_before_anything_is_launched(
     built: dict[str, object], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [
-        "tune",
-        "demo",
-        "--cohort",
-        "everyone",
-        "--set",
-        "task.labels=[no_such_label]",
-        "--set",
-        "task.covariates=[]",
-    ]
-    assert main([*words, "--home", str(home)]) == 2
+    sets = [word for override in WRONG for word in ("--set", override)]
+    assert main(["tune", "demo", *sets, "--home", str(home)]) == 2
     assert "no_such_label" in capsys.readouterr().err
+    assert not (home / "lake" / "runs").exists()
     with opened(open_home(load_settings(home))) as instance:
+        assert instance.get_runs(dg.RunsFilter(job_name="tune")) == []
+
+
+def test_one_that_is_launched_all_the_same_is_refused_without_a_second_try(
+    built: dict[str, object], home: Path
+) -> None:
+    spec = load_spec("demo", WRONG)
+    config = {"tuned_model": {"text": spec.model_dump_json()}}
+    with opened(open_home(load_settings(home))) as instance:
+        with pytest.raises(ConfigurationError, match="no_such_label"):
+            launch(instance, "tune", "runs", run_id(spec, str(built["cohort_id"])), config=config)
         (run,) = instance.get_runs(dg.RunsFilter(job_name="tune"))
         kinds = {e.dagster_event_type for e in instance.all_logs(run.run_id)}
         assert dg.DagsterEventType.STEP_UP_FOR_RETRY not in kinds
