@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,10 @@ from curation.records import ConfigurationError
 _PR_SET_CHILD_SUBREAPER = 36
 GRACE_S = 12.0
 """How long a child may take to stop by itself."""
+READY_S = 300.0
+"""How long servers may take to answer: a busy machine needs minutes for what an idle one does in ten seconds."""
+TELL_EVERY_S = 20.0
+"""Between two sentences about a server that does not answer yet."""
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -77,9 +81,12 @@ class Servers:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def wait_ready(self, timeout_s: float = 90.0) -> None:
-        """Returns when every server answers. Raises ConfigurationError where one ends or does not answer in time."""
-        deadline = time.monotonic() + timeout_s
+    def wait_ready(self, tell: Callable[[str], None], timeout_s: float = READY_S) -> None:
+        """Returns when every server answers, telling now and then for whom it waits.
+
+        Raises ConfigurationError where one ends or does not answer in time.
+        """
+        deadline, told_at = time.monotonic() + timeout_s, time.monotonic()
         for server in self._servers:
             while server.health_url and not _answers(server.health_url):
                 self.require_alive()
@@ -87,6 +94,9 @@ class Servers:
                     raise ConfigurationError(
                         f"{server.name} does not answer after {timeout_s:.0f} s. See {server.log}."
                     )
+                if time.monotonic() - told_at > TELL_EVERY_S:
+                    tell(f"{server.name} is not up yet …")
+                    told_at = time.monotonic()
                 time.sleep(0.2)
 
     def require_alive(self) -> None:

@@ -13,6 +13,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+SAME = "Tuned and untuned answer alike: nothing learned did better on the tune split than the start, so the start was kept."
 COLUMNS = ("run_id", "name", "cohort_id", "status", "method", "task", "device", "seconds", "verdict")
 
 
@@ -104,14 +105,18 @@ def shown_metrics(facts: dict[str, Any]) -> list[Any]:
     ]
     columns = ("split", "site", "label", "untuned", "tuned", "gain (95 % interval)", "studies")
     title = f"Run {facts['run_id']} ({facts['status']}): {metric.upper()}"
-    return [table(title, columns, rows), facts["verdict"] or "No verdict yet."]
+    gains = [row for row in facts["metrics"] if row["arm"] == "gain" and row["value"] is not None]
+    is_start = bool(gains) and not any(row["value"] for row in gains)
+    return [table(title, columns, rows), facts["verdict"] or "No verdict yet.", *([SAME] if is_start else [])]
 
 
 def _estimate(row: dict[str, Any] | None) -> str:
     if row is None or row["value"] is None:
         return told(None)
-    if row["arm"] != "gain" or row["low"] is None:
+    if row["arm"] != "gain":
         return told(row["value"])
+    if row["low"] is None:
+        return f"{row['value']:+.3f}"
     return f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
 
 

@@ -46,7 +46,7 @@ def up(
         session.say(f"Starting Dagster and the pages over {places.home} …")
         try:
             with servers:
-                servers.wait_ready()
+                servers.wait_ready(session.say)
                 if host not in (LOOPBACK, "localhost", "::1"):
                     session.say(f"The pages are open to whoever reaches {host}: they have no login.")
                 facts = {"ui": pages_url, "dagster": dagster_url, "home": str(places.home)}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import assets
+from assets import servers
 from assets.servers import require_free
 from curation.records import ConfigurationError
 
@@ -86,3 +87,19 @@ def test_a_port_that_is_taken_is_said_so() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match="--port-ui"):
             require_free("127.0.0.1", port, "--port-ui")
+
+
+def test_it_says_for_whom_it_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "TELL_EVERY_S", 0.1)
+    slow = servers.Server(
+        "Dagster", [], "http://127.0.0.1:9/", tmp_path / "log.txt"
+    )  # the discard port: nothing answers
+    waiting, told = servers.Servers([slow], {}), []
+    waiting._running["Dagster"] = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        with pytest.raises(ConfigurationError, match="does not answer after 1 s"):
+            waiting.wait_ready(told.append, timeout_s=1.0)
+    finally:
+        waiting._running["Dagster"].kill()
+        waiting._running["Dagster"].wait()
+    assert told and set(told) == {"Dagster is not up yet …"}

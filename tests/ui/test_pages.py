@@ -6,13 +6,14 @@ import ast
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 import ui
 from tests.ui import tiny
 from tests.ui.conftest import Draw
 from ui.catalog import Catalog
 from ui.catalog import evidence as catalog_evidence
-from ui.components import deidentified
+from ui.components import deidentified, report_text
 
 VIEWS = Path(ui.__file__).with_name("views")
 LISTS = ("overview", "studies", "cohorts", "runs", "evidence", "lineage", "sql")
@@ -368,3 +369,17 @@ def test_what_would_help_next_is_asked_of_finished_runs_and_says_what_is_missing
 def test_lists_that_hold_nothing_say_so_or_what_to_do(draw: Draw) -> None:
     assert "Nothing here." in texts(draw("run", run=tiny.RUN, look="Suspect labels"))
     assert "has no preprocess.json" in texts(draw("run", run=tiny.RUN, look="To label next"))
+
+
+def test_a_gain_of_nothing_at_all_is_told_as_the_start_that_was_kept() -> None:
+    def script() -> None:
+        from ui.components.run_results import _verdict
+
+        _verdict({"value": 0.0, "low": 0.0, "high": 0.0}, "auroc")
+
+    (told,) = AppTest.from_function(script).run().info
+    assert "both answer alike" in told.value and "the start is kept" in told.value
+
+
+def test_reports_say_that_names_in_them_are_stand_ins(draw: Draw) -> None:
+    assert report_text.STAND_INS in texts(draw("study", study=STUDY))

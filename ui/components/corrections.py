@@ -133,7 +133,7 @@ def _launch(job: str, partition_set: str, key: str, op: str, facts: Mapping[str,
         )
     except DagsterUnreachableError as told:
         st.error(f"{told} Or from a terminal:", icon=":material/power_off:", title="Dagster is off")
-        st.code(command, language="bash")
+        st.code(command, language="bash", wrap_lines=True)
         return False
     except DagsterRefusedError as told:
         st.error(str(told), icon=":material/block:", title="Dagster did not accept it")

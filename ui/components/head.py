@@ -44,7 +44,7 @@ def nothing_yet(what: str, command: str, why: str = "") -> None:
         st.subheader(what, anchor=False)
         if why:
             st.markdown(why)
-        st.code(command, language="bash")
+        st.code(command, language="bash", wrap_lines=True)
 
 
 def missing(what: str, view: str, label: str) -> None:

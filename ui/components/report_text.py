@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+STAND_INS = "Names, numbers and dates in reports are stand-ins, not the patient's own."
 REDACTION = re.compile(r"\[[A-Z][A-Z0-9 _/+-]{1,30}\]")
 MARKS = {"present": "#CF8A3B", "absent": "#5B8E5A", "uncertain": "#8D83CF"}
 

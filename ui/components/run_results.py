@@ -105,6 +105,11 @@ def _verdict(gain: dict[str, Any] | None, metric: str) -> None:
         st.success(f"{told}: better than untuned on these studies.", icon=":material/trending_up:")
     elif high < 0:
         st.error(f"{told}: worse than untuned on these studies.", icon=":material/trending_down:")
+    elif low == high == 0:
+        st.info(
+            f"{told}: both answer alike. Where nothing learned does better on the tune split than the start, the start is kept.",
+            icon=":material/trending_flat:",
+        )
     else:
         st.info(
             f"{told}: the interval holds 0, so these studies do not show a difference.",

@@ -43,7 +43,7 @@ def show(catalog: Catalog, run: Mapping[str, Any]) -> None:
         bind="query-params",
         label_visibility="collapsed",
     )
-    st.caption(_KINDS[kind])
+    st.caption(f"{_KINDS[kind]} {report_text.STAND_INS}")
     with st.container(horizontal=True):
         label = st.selectbox("Label ", list(labels), key="look_label", width=200, format_func=formats.words)
         site = st.selectbox("Site", ["all", *sites], key="look_site", width=200)

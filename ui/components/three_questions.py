@@ -70,7 +70,10 @@ def unseen(found: pd.DataFrame, names: Mapping[str, str], command: str) -> None:
             metric="AUROC",
             reference=0.5,
         )
-    for row in here[here["arm"] == "gain"].to_dict("records"):
+    gains = here[here["arm"] == "gain"]
+    if set(gains["site"]) - {"all"} and gains["site"].nunique() == 2:
+        gains = gains[gains["site"] != "all"]  # of one site, all of them says the same again
+    for row in gains.to_dict("records"):
         where = "All of them" if row["site"] == "all" else str(row["site"])
         _verdict(row, f"{where}: gain in AUROC")
 
@@ -79,7 +82,8 @@ def outcome(found: pd.DataFrame, names: Mapping[str, str], command: str) -> None
     """Does the image say more of the outcome than clinical variables do? Rows of Catalog.outcomes."""
     st.header("What becomes of the patient", anchor=False)
     st.caption(
-        "Harrell's concordance of the clinical variables alone, and with the tuned model's risk; both fitted on the tune split."
+        "Concordance: of two patients, how often the one to whom it happened earlier was given the higher risk (0.5 is a coin, 1 is "
+        "always; Harrell's). Clinical variables alone, and with the tuned model's risk; both fitted on the tune split."
     )
     here = _choose(found, names, "outcome")
     if here is None:
@@ -141,6 +145,8 @@ def _verdict(row: Mapping[str, Any], what: str) -> None:
     told = f"{what} {row['value']:+.3f}, 95 % interval {row['low']:+.3f} to {row['high']:+.3f}, {formats.count(row['n'])} studies"
     if row["low"] > 0:
         st.success(f"{told}.", icon=":material/trending_up:")
+    elif not (row["value"] or row["low"] or row["high"]):
+        st.info(f"{told}: tuned and untuned answer alike.", icon=":material/trending_flat:")
     elif row["high"] < 0:
         st.error(f"{told}: the wrong way.", icon=":material/trending_down:")
     else:

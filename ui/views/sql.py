@@ -13,7 +13,7 @@ from ui.components import head
 catalog = session.open_head()
 head.head(
     "SQL",
-    "DuckDB over one snapshot, read-only, in a process without files, network or memory to spare. The address keeps the question.",
+    "DuckDB over one snapshot, read-only, in a process that reaches no file and no network. The address keeps the question.",
 )
 
 examples = console.examples()

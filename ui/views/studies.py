@@ -86,7 +86,7 @@ wanted = StudyFilter(**chosen, report=report, words=words or "")
 n_studies, n_patients = catalog.count_studies(wanted)
 
 with (
-    st.expander("Facets", expanded=True, icon=":material/bar_chart:", key="facets"),
+    st.expander("Counts", expanded=True, icon=":material/bar_chart:", key="facets"),
     st.grid(4, min_column_width=185, gap="medium"),
 ):
     for name, title in TITLES.items():

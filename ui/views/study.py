@@ -125,6 +125,7 @@ with right:
                         color="gray",
                     )
                     st.badge(report["language"], color="gray")
+                st.caption(report_text.STAND_INS)
                 report_text.show(report["text"], report["sections"] or [], findings.to_dict("records"))
     else:
         st.info("No report is linked to this study.", icon=":material/description:")
