@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ui import formats
 from ui.components import plots
 
 
@@ -27,15 +28,16 @@ def show(frame: pd.DataFrame, what_if: Sequence[Mapping[str, Any]]) -> None:
     st.dataframe(
         table,
         hide_index=True,
+        placeholder=formats.DASH,
         column_order=[
             c for c in ("rule", "studies", "taken_out", "without", "patients", "sites") if c in table.columns
         ],
         column_config={
-            "rule": st.column_config.TextColumn("Rule", width="large"),
+            "rule": st.column_config.TextColumn("Rule", width="medium"),
             "studies": st.column_config.NumberColumn("Studies left", format="localized"),
             "taken_out": st.column_config.NumberColumn("Taken out", format="localized"),
             "without": st.column_config.NumberColumn(
-                "In it without this rule",
+                "Without this rule",
                 format="localized",
                 help="Studies the cohort would hold if this one rule were left out.",
             ),

@@ -63,13 +63,13 @@ def run_table(runs: Sequence[dict[str, Any]], metrics: pd.DataFrame, *, key: str
         key=key,
         columns={
             "name": st.column_config.TextColumn("Run"),
-            "status": st.column_config.MultiselectColumn("Status", options=STATES, color=_COLORS),
-            "task": "Labels",
             "method": "Method",
-            "model": "Model",
+            "status": st.column_config.MultiselectColumn("Status", options=STATES, color=_COLORS),
             "metric": st.column_config.TextColumn("Metric", width="small"),
             "untuned": st.column_config.NumberColumn("Untuned", format="%.3f", width="small"),
             "tuned": st.column_config.NumberColumn("Tuned", format="%.3f", width="small"),
+            "task": "Labels",
+            "model": "Model",
             "started": st.column_config.DatetimeColumn(
                 "Started (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC"
             ),

@@ -34,7 +34,7 @@ def _to_tuning() -> None:
     st.session_state["tab"] = "Tune"
 
 
-title, action = st.columns([4, 1], vertical_alignment="bottom")
+title, action = st.columns([5, 2], vertical_alignment="bottom")
 with title:
     head.head(
         str(cohort["name"]),
