@@ -110,6 +110,8 @@ class Bar:
             self.items("tune (%)", round(100 * float(facts.get("progress", 0))), 100, note)
         elif facts.get("kind") == "done":
             self.items("tune (%)", 100, 100, "done")
+            self._told_at.pop("tune (%)", None)  # the next run of a ladder begins anew
+            self._tasks.pop("tune (%)", None)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:

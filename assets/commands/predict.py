@@ -6,6 +6,11 @@ from typing import Annotated
 import typer
 
 from assets.console import Session, table
+from curation.records import REASONS
+
+DOCUMENTS = {"sr": "structured reports", "seg": "segmentations"}
+"""Folder of DICOM that is written beside the predictions, and what lies in it."""
+MEANINGS = {**REASONS, "not_tuned_on": "A modality or kind of series that the run was not tuned on."}
 
 
 def predict(
@@ -13,7 +18,10 @@ def predict(
     run: Annotated[str, typer.Argument(help="Id of a finished run, as rwid runs lists it.")],
     src: Annotated[Path, typer.Argument(help="A DICOM file, or a folder of them.")],
     out: Annotated[
-        Path, typer.Option(help="Folder for predictions.parquet, refused.parquet and sr/.")
+        Path,
+        typer.Option(
+            help="Folder for predictions.parquet, refused.parquet and sr/, or seg/ where the run draws masks."
+        ),
     ] = Path("predictions"),
     site: Annotated[
         str | None, typer.Option(help="Where SRC is from: its device regions and profile are used.")
@@ -45,13 +53,14 @@ def predict(
         "refused": dict(found.refused),
         "out": str(found.out),
     }
+    made = [name for name in DOCUMENTS if (found.out / name).is_dir()]
     rows = [
-        ["series judged", found.series],
-        ["structured reports", found.documents],
-        *[[f"not judged: {why}", n] for why, n in found.refused.items()],
+        ["series judged", found.series, ""],
+        [DOCUMENTS[made[0]] if made else "documents", found.documents, ""],
+        *[[f"not judged: {why}", n, MEANINGS.get(why, "")] for why, n in found.refused.items()],
     ]
     session.done(
         facts,
-        table("", ("what", "n"), rows),
-        f"Written to {found.out}: predictions.parquet, refused.parquet" + ("" if no_sr else ", sr/"),
+        table("", ("what", "n", "meaning"), rows),
+        f"Written to {found.out}: {', '.join(['predictions.parquet', 'refused.parquet', *(f'{name}/' for name in made)])}",
     )

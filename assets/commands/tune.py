@@ -67,7 +67,8 @@ def _climb(
     wanted = [resolve(settings, spec, cohort, [*overrides, f"method.kind={kind}"])[0] for kind in kinds]
     before: tuple[str, str] | None = None
     run_ids = []
-    for kind, one in zip(kinds, wanted, strict=True):
+    for number, (kind, one) in enumerate(zip(kinds, wanted, strict=True), start=1):
+        bar.tell(f"{kind} ({number} of {len(kinds)})")
         own = overrides_of(kind, before, one.split.policy)
         run = tune_and_follow(instance, settings, spec, cohort, [*overrides, *own], bar)
         before = (kind, run["run_id"])
