@@ -40,8 +40,11 @@ def folder_aside(place: Path) -> Iterator[Path]:
     folder.mkdir()
     try:
         yield folder
-        for path in folder.iterdir():
-            _sync_file(path)
+        for path in folder.rglob("*"):
+            if path.is_dir():
+                sync_folder(path)
+            else:
+                _sync_file(path)
         sync_folder(folder)
         with contextlib.suppress(OSError):
             folder.rename(place)

@@ -82,11 +82,15 @@ def predict(
     """Judges every series under SRC that is of a modality and kind the run was tuned on; writes OUT/predictions.parquet,
     OUT/refused.parquet and OUT/sr/*.dcm, of a run that draws OUT/seg/*.dcm. The same again writes the same rows.
 
-    Raises ConfigurationError where the run is not finished, its model lacks a part, or OUT lies in SRC.
+    Raises ConfigurationError where nothing lies at SRC, the run is not there or not finished, its model lacks a part, or OUT lies in SRC.
     """
     if out.resolve() == src.resolve() or out.resolve().is_relative_to(src.resolve()):
         raise ConfigurationError(f"{out} lies in {src}; name a folder outside of it.")
+    if not src.exists():
+        raise ConfigurationError(f"Nothing lies at {src}. Give a DICOM file or a folder of them.")
     run = RunFolder(settings.places.lake, run_id)
+    if not run.path.is_dir():
+        raise ConfigurationError(f"There is no run {run_id}. rwid runs lists those there are.")
     tuned = load_tuned(run.path, backbone_cache)
     wanted = _tuned_on(Lake(settings.places.lake), tuned.spec.cohort)
     with scratch_lake(settings, src, site, progress) as scratch:

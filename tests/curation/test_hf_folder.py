@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from curation.cohort_folder import folder_aside
 from curation.hf_folder import write_hf
 from curation.pack import open_pack
 from curation.records import ConfigurationError
@@ -54,6 +55,16 @@ def test_the_front_matter_names_every_file_and_rows_stay_in_groups(written: tupl
     assert "A test." in text and "load_dataset" in text
     schema = pq.read_schema(dst / "data" / "train.parquet")
     assert list(json.loads(schema.metadata[b"huggingface"])["info"]["features"]) == schema.names
+
+
+def test_it_can_be_written_aside_and_put_in_place(written: tuple[Path, Path, int], tmp_path: Path) -> None:
+    folder, dst, _ = written
+    with folder_aside(tmp_path / "out") as aside:
+        write_hf(open_pack(folder / "packs" / "byhand"), FACTS, aside)
+    found = {
+        p.relative_to(tmp_path / "out"): p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()
+    }
+    assert found == {p.relative_to(dst): p.read_bytes() for p in dst.rglob("*") if p.is_file()}
 
 
 def test_a_label_cannot_hide_a_column(tmp_path: Path) -> None:
