@@ -24,6 +24,9 @@ from curation.records import ConfigurationError, Run, to_table
 STALE_AFTER_S = 120.0
 """A run that says `running` but has not beaten its heart for so long has been interrupted."""
 
+SLOW_AFTER_S = 1800.0
+"""The same where its process still lives on this machine: a step or a report on a busy one takes minutes."""
+
 HISTORY = pa.schema(
     [
         ("step", pa.int64()),
@@ -180,9 +183,11 @@ def list_runs(lake_root: Path) -> list[dict[str, Any]]:
 
 
 def _has_stopped(status: dict[str, Any]) -> bool:
-    if time.time() - float(status["heartbeat"]) > STALE_AFTER_S:
+    age_s = time.time() - float(status["heartbeat"])
+    is_here = status.get("host") == socket.gethostname()
+    if age_s > (SLOW_AFTER_S if is_here else STALE_AFTER_S):
         return True
-    if status.get("host") != socket.gethostname():
+    if not is_here:
         return False
     try:
         os.kill(int(status["pid"]), 0)

@@ -14,6 +14,7 @@ from tests.ui.conftest import Draw
 from ui.catalog import Catalog
 from ui.catalog import evidence as catalog_evidence
 from ui.components import deidentified, report_text
+from ui.components.run_compare import short_names
 
 VIEWS = Path(ui.__file__).with_name("views")
 LISTS = ("overview", "studies", "cohorts", "runs", "evidence", "lineage", "sql")
@@ -383,3 +384,15 @@ def test_a_gain_of_nothing_at_all_is_told_as_the_start_that_was_kept() -> None:
 
 def test_reports_say_that_names_in_them_are_stand_ins(draw: Draw) -> None:
     assert report_text.STAND_INS in texts(draw("study", study=STUDY))
+
+
+def test_runs_side_by_side_are_called_by_what_tells_them_apart() -> None:
+    def run(run_id: str, name: str, kind: str) -> dict[str, object]:
+        return {"run_id": run_id, "name": name, "spec": {"method": {"kind": kind}}}
+
+    ladder = [run("a" * 16, "demo", "probe"), run("b" * 16, "demo", "cut")]
+    assert list(short_names(ladder).values()) == ["probe", "cut"]
+    twice = [*ladder, run("c" * 16, "demo", "cut")]
+    assert list(short_names(twice).values()) == ["probe", "cut · bbbbbbbb", "cut · cccccccc"]
+    others = [*ladder, run("d" * 16, "mine", "cut")]
+    assert list(short_names(others).values()) == ["demo · probe", "demo · cut", "mine · cut"]

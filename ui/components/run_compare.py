@@ -41,6 +41,15 @@ def _rung(run: Mapping[str, Any]) -> int:
     return RUNGS.index(kind) if kind in RUNGS else len(RUNGS)
 
 
+def short_names(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Run id to what tells it from the others in a plot: name and method, as far as they differ, and the id where they do not."""
+    kinds = {str(r["run_id"]): str(r["spec"].get("method", {}).get("kind")) for r in runs}
+    if len({r["name"] for r in runs}) > 1:
+        kinds = {str(r["run_id"]): f"{r['name']} · {kinds[str(r['run_id'])]}" for r in runs}
+    told = list(kinds.values())
+    return {i: kind if told.count(kind) == 1 else f"{kind} · {formats.short(i)}" for i, kind in kinds.items()}
+
+
 def show(catalog: Catalog, runs: Sequence[Mapping[str, Any]]) -> None:
     """The whole comparison; choices are kept in the page's address."""
     st.header("Compare", anchor=False)
@@ -66,7 +75,7 @@ def show(catalog: Catalog, runs: Sequence[Mapping[str, Any]]) -> None:
     if len(chosen) < 2:
         st.caption("Choose two or more.")
         return
-    picked = {str(names[c]["run_id"]): c for c in chosen}
+    picked = short_names([names[c] for c in chosen])
     try:
         _compared(catalog, picked, [names[c] for c in chosen])
     except ConfigurationError as told:
@@ -91,13 +100,13 @@ def _compared(catalog: Catalog, picked: Mapping[str, str], runs: Sequence[Mappin
     lines = lines.assign(run=lines["run_id"].map(picked))
     overall = lines[lines["site"] == "all"]
     order = list(picked.values())
-    left, right = st.columns([3, 2])
-    with left, st.container(border=True):
+    side = st.grid(2, min_column_width=380)
+    with side, st.container(border=True):
         plots.intervals(
             overall[overall["arm"] != "gain"], "run", order=order, metric=_metric(metric),
             title=f"{formats.words(label)}, {split}", reference=0.5 if metric in ("auroc", "c_index") else None,
         )  # fmt: skip
-    with right, st.container(border=True):
+    with side, st.container(border=True):
         gain = overall[overall["arm"] == "gain"]
         plots.intervals(
             gain,

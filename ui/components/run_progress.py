@@ -113,7 +113,7 @@ def _curves(history: pd.DataFrame) -> None:
         return
     names = list(dict.fromkeys(history["name"]))
     losses = [n for n in names if "loss" in n]
-    rates = [n for n in names if n in ("lr", "head_lr", "examples_per_s")]
+    rates = [n for n in names if n in ("lr", "head_lr", "examples_per_s") or n.endswith("/strength")]
     scores = [n for n in names if n not in losses and n not in rates]
     panels = [(n, title) for n, title in ((losses, "Loss"), (scores, "Score on the tune split")) if n]
     for place, (shown, title) in zip(st.columns(max(1, len(panels))), panels, strict=True):
