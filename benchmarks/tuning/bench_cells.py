@@ -15,7 +15,8 @@ Until the run of seed 11 the last quarter was held against the first, which says
 (cells of AUROC 0.995 failed). Both quarters stay in the file, and in how many cells the last one is lower. `oracle` is the
 tuner's own linear head on the mean grey level of the two planted patches: what the tiles hold. CT is also run in the product's
 default window (lung for a chest), where a signal in soft tissue is squeezed into a quarter of the levels; those cells are listed
-beside the others and do not count.
+beside the others and do not count. `untuned` is the solved probe on the frozen backbone: where it stands at 1 already the cell says
+that the road carries the signal, not that moving weights adds to it (n_tuned_above_probe).
 """
 
 from __future__ import annotations
@@ -98,6 +99,7 @@ def main() -> None:
         "n_cells": len(cells),
         "n_passed": sum(c["is_passed"] for c in cells),
         "n_over_their_mark": sum(c["value"] > c["mark"] for c in cells),
+        "n_tuned_above_probe": sum(c["value"] > c["untuned"] for c in cells),
         "n_last_quarter_below_first": sum(c["loss_last_quarter"] < c["loss_first_quarter"] for c in cells),
         "cells": cells,
         "beside": {
