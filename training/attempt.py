@@ -80,7 +80,7 @@ def recorded(
     record("running")
     run.beat("running", progress=0.0, step=0, message="starting")
     try:
-        with _told_of_full_disk():
+        with _told_of_full_disk(), _told_of_no_memory():
             yield clock
     except BaseException as error:
         # whatever ended it, the folder must say so; the error itself goes on
@@ -119,6 +119,18 @@ def _told_of_full_disk() -> Iterator[None]:
             raise
         raise Exhausted(
             "The disk is full; the last checkpoint is whole. Make room, then the same command goes on from there."
+        ) from error
+
+
+@contextmanager
+def _told_of_no_memory() -> Iterator[None]:
+    """Where no smaller pass could help; a step that is too large for memory says so itself (step)."""
+    try:
+        yield
+    except MemoryError as error:
+        raise Exhausted(
+            "Memory ran out; the last checkpoint is whole. Give the process more, or lower compute.memory_mb, "
+            "model.input.size or model.input.tiles; then start again."
         ) from error
 
 

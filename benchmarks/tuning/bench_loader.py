@@ -14,7 +14,7 @@ tensor; alternating steps, medians, seconds of the processor.
 memory: an own process reads two epochs of a pack of --large images from disk; its peak of resident memory, less what it had
 before the first tile. Another holds the pack in memory, to show that the measure sees it.
 
-tune: a whole run (synthetic cohort of --large tiles of 560 px, small random ViT, full) in a process that may have 1.5 GiB of memory
+tune: a whole run (synthetic cohort of --large tiles of 560 px, small random ViT, full) in a process that may have 2 GiB of memory
 of its own (RLIMIT_DATA), and in one that may have all; peaks of both, and whether they released the same bytes.
 """
 
@@ -275,7 +275,7 @@ def tuning(folder: Path, n: int) -> dict[str, Any]:
     """Whole runs on a pack larger than the memory that the process may have, and on the same with memory enough."""
     from transformers import ViTConfig, ViTModel
 
-    side, limit = 560, 1536 << 20
+    side, limit = 560, 2 << 30
     cohort = lay_down(folder / "lake", n=n, size=side)
     shape = {"image_size": side, "patch_size": 56, "hidden_size": 48, "intermediate_size": 96}
     ViTModel(ViTConfig(num_hidden_layers=2, num_attention_heads=4, **shape)).save_pretrained(folder / "vit")
@@ -307,7 +307,7 @@ def tune_child(folder: Path, name: str) -> None:
     from training.spec import parse_spec
     from training.tune import tune
 
-    told = tree(method={"kind": "full", "batch_size": 16}, budget={"max_steps": 60}, name=name)
+    told = tree(method={"kind": "full", "batch_size": 4}, budget={"max_steps": 60}, name=name)
     told["model"] = {"id": str(folder / "vit"), "input": {"size": 560}}
     peaks, is_over = [0], threading.Event()
 
@@ -315,7 +315,7 @@ def tune_child(folder: Path, name: str) -> None:
         while not is_over.wait(0.05):
             peaks.append(_status("RssAnon"))
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     run = tune(folder / "lake", parse_spec(told), report=lambda event: None)
     is_over.set()

@@ -13,9 +13,10 @@ import torch
 
 from tests.training.planted import lay_down, tree
 from training import checkpoint, loop
+from training.attempt import recorded
 from training.average import Average
-from training.job import Diverged, Stopped
-from training.runs import list_runs
+from training.job import Diverged, Exhausted, Stopped
+from training.runs import RunFolder, list_runs
 from training.spec import parse_spec
 from training.tune import tune
 
@@ -189,6 +190,18 @@ def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_once_there_is_room(t
     assert not list(facts["path"].glob("**/.*-*-*")), "nothing lies about"
     resumed, straight = (tune(lake, parse_spec(spec), report=quiet) for lake in (broken, whole))
     assert (resumed / "adapter.safetensors").read_bytes() == (straight / "adapter.safetensors").read_bytes()
+
+
+def test_memory_that_runs_out_beside_a_step_ends_in_a_sentence(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, "f" * 16)
+    run.path.mkdir(parents=True)
+    with (
+        pytest.raises(Exhausted, match="memory_mb"),
+        recorded(run, parse_spec(tree("probe")), "c" * 16, quiet),
+    ):
+        raise MemoryError
+    facts = run.read_json("status.json") or {}
+    assert (facts["status"], facts["message"].split(";")[0]) == ("failed", "Memory ran out")
 
 
 def test_passes_become_smaller_where_memory_runs_out_and_the_step_stays(tmp_path: Path) -> None:
