@@ -40,9 +40,9 @@ def up(
     with opened(places):  # reports what a killed host left, before the daemon looks at it
         logs = places.dagster / "servers"
         logs.mkdir(exist_ok=True)
-        servers = Servers(
-            _servers(places.dagster, host, port_ui, port_dagster), {"RWID_DAGSTER_URL": dagster_url}
-        )
+        # modules come from what is installed, never from the folder in which somebody happens to stand
+        environment = {"RWID_DAGSTER_URL": dagster_url, "PYTHONSAFEPATH": "1"}
+        servers = Servers(_servers(places.dagster, host, port_ui, port_dagster), environment)
         session.say(f"Starting Dagster and the pages over {places.home} …")
         try:
             with servers:

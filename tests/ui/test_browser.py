@@ -223,6 +223,7 @@ def test_a_cohort_is_tuned_from_its_page(browser: sync_api.Browser, tmp_path: Pa
     tiny.build(home, n_patients=24)
     (home / "recipes").mkdir()
     (home / "recipes" / "tiny.yaml").write_text(json.dumps(TINY_RECIPE))
+    (tmp_path / "dagster_webserver.py").write_text("raise SystemExit('taken from where somebody stands')")
     port_ui, port_dagster = free_port(), free_port()
     command = [sys.executable, "-m", "assets.cli", "--home", str(home), "up"]
     command += ["--port-ui", str(port_ui), "--port-dagster", str(port_dagster)]
