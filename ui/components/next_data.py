@@ -36,10 +36,10 @@ def show(catalog: Catalog, run: dict[str, Any]) -> None:
         return
     for sentence in found.sentences:
         st.markdown(f"- {sentence}")
-    left, right = st.columns(2)
-    with left, st.container(border=True):
+    side = st.grid(2, min_column_width=380)
+    with side, st.container(border=True):
         plots.learning_curve(_points(found))
-    with right, st.container(border=True):
+    with side, st.container(border=True):
         if found.sites:
             plots.intervals(
                 _sites(found),
@@ -66,11 +66,11 @@ def _coverage(catalog: Catalog, found: NextData) -> None:
         st.caption("Nobody was judged, so nothing can be said of where the train split is thin.")
         return
     st.subheader("Where the train split is thin", anchor=False)
-    left, right = st.columns(2)
-    with left, st.container(border=True):
+    side = st.grid(2, min_column_width=380)
+    with side, st.container(border=True):
         plots.intervals(_errors(of.quarters), "part", order=[p.name for p in of.quarters], metric="mean error",
                         title="Judged studies by distance to the train split")  # fmt: skip
-    with right, st.container(border=True):
+    with side, st.container(border=True):
         far_first = sorted((g for g in of.groups if g.distance is not None), key=_by_distance)
         plots.intervals(_errors(far_first), "part", order=[p.name for p in far_first], metric="mean error",
                         title="Groups, farthest from the train split first")  # fmt: skip

@@ -101,7 +101,8 @@ def awaited(run_id: str, is_there: Callable[[], bool]) -> bool:
             return
         head.status_badge("queued")
         st.progress(
-            0.0, text=f"Dagster has it: {found.status.lower()}. The first numbers come in a few seconds."
+            0.0,
+            text=f"Dagster has it: {found.status.lower()}. One run tunes at a time; numbers come when it is its turn.",
         )
 
     look()
