@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -125,7 +126,11 @@ def _compared(catalog: Catalog, picked: Mapping[str, str], runs: Sequence[Mappin
 
 
 def _say_on_what(common: Common) -> None:
-    n, patients = formats.plural(len(common.patient), "study", "studies"), len(set(common.patient.tolist()))
+    known = ~np.isnan(common.truth).all(axis=1)  # without those of which they hold different truths
+    n, patients = (
+        formats.plural(int(known.sum()), "study", "studies"),
+        len(set(common.patient[known].tolist())),
+    )
     told = f"{n} of {formats.plural(patients, 'patient')}"
     if common.is_same:
         st.success(f"All judged on the same {told}, by the same truth.", icon=":material/check_circle:")
