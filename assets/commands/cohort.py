@@ -37,7 +37,9 @@ def build(
 ) -> None:
     """Freeze a cohort: members, patient-level splits, attrition and a card, under an id that is their hash.
 
-    Examples: rwid cohort build my-cohort.yaml; rwid cohort build lung-ct --input kind=volume --input depth=32
+    Example: rwid cohort build my-cohort.yaml
+
+    Example: rwid cohort build lung-ct --input kind=volume --input depth=32
     """
     from assets.instance import opened
     from curation.settings import open_home
