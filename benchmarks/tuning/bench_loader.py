@@ -206,7 +206,7 @@ def _step(backbone_id: str, size: int) -> Callable[[Any, Any], None]:
 
     from training.backbone import load_backbone
     from training.cache import Cached
-    from training.method import Learner
+    from training.method import Learner, LinearHead
     from training.probe import Head
     from training.spec import parse_spec
 
@@ -223,7 +223,7 @@ def _step(backbone_id: str, size: int) -> Callable[[Any, Any], None]:
     with torch.inference_mode():
         cls, _ = backbone.embed(backbone.preprocess(torch.zeros(1, size, size, dtype=torch.uint8)))
     width = 2 * cls.shape[1]
-    head = Head(np.zeros(width), np.ones(width), np.zeros((width, 1)), np.zeros(1))
+    head = LinearHead(Head(np.zeros(width), np.ones(width), np.zeros((width, 1)), np.zeros(1)))
     features = Cached(np.zeros((0, width), np.float32), None)
     learner = Learner(parse_spec(tree), backbone, None, features, head, torch.device("cpu"))
     optimizer = torch.optim.AdamW([p for p in learner.parameters() if p.requires_grad], lr=1e-6)
