@@ -1,14 +1,14 @@
 """Stored pixel values <-> lossless payloads.
 
 What belongs here: the lake's own codecs (htj2k, jpeg as it came, zstd), and the frames of one DICOM object as payloads.
-What does not: decoding what sources send (bitstream), units and slice order (modality).
+What does not: decoding what sources send (bitstream), what our HTJ2K says of itself (htj2k), units and slice order (modality).
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from curation import bitstream
 from curation.bitstream import Layout
+from curation.htj2k import add_mark, deepest, low_pass, read_mark
 from curation.part10 import (
     DEFLATED_LITTLE,
     ENCAPSULATED,
@@ -39,11 +40,6 @@ if TYPE_CHECKING:
 MAX_FRAME_BYTES = 512 << 20
 """A frame larger than this is refused as too_large: encoding takes about four times as much memory."""
 
-_SWING = tuple(gain**2 for gain in (1.0, 1.5, 1.625, 1.6875, 1.6962890625, 1.7066650390625))
-"""How many times the range of an image the low-pass of the 5/3 wavelet can span after 0, 1, .. 5 levels: the sum of the sizes of
-its coefficients (ITU-T T.800 F.3.8.2), in both directions."""
-_ROUNDING = 16
-_MARK = b"rwid range and checksum "
 FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 """Kinds of values of float pixel data, by keyword."""
 _WANTED = {
@@ -71,7 +67,7 @@ def encode(array: NDArray[Any]) -> Payload:
     values = _little(array.astype(np.uint8) if array.dtype == np.bool_ else array)
     digest = _digest(values)
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 4 and values.size:
-        payload = _add_mark(bytes(imagecodecs.htj2k_encode(values)), int(values.min()), int(values.max()))
+        payload = add_mark(bytes(imagecodecs.htj2k_encode(values)), int(values.min()), int(values.max()))
         if _digest(decode("htj2k", payload)) == digest:
             return Payload("htj2k", payload, digest)
     file = io.BytesIO()
@@ -99,10 +95,10 @@ def decode(
     damaged.
     """
     stream = bytes(payload)
-    if codec == "htj2k" and (mark := _read_mark(stream)) and reduce and shape is None:
-        levels = min(reduce, _deepest(mark))
+    if codec == "htj2k" and (mark := read_mark(stream)) and reduce and shape is None:
+        levels = min(reduce, deepest(mark))
         if levels:
-            return _block_means(_low_pass(stream, mark, levels), reduce - levels)
+            return _block_means(low_pass(stream, mark, levels), reduce - levels)
     values = _decode_whole(codec, stream)
     if (shape is not None and values.shape != tuple(shape)) or (dtype is not None and values.dtype != dtype):
         raise ValueError("The payload decodes to another shape or type than stated.")
@@ -128,78 +124,6 @@ def _little(array: NDArray[Any]) -> NDArray[Any]:
 
 def _digest(values: NDArray[Any]) -> bytes:
     return hashlib.sha256(_little(values).data).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """What the comment in one of our own HTJ2K codestreams says, and what its header does."""
-
-    low: int
-    high: int
-    bits: int
-    levels: int
-
-
-def _add_mark(codestream: bytes, low: int, high: int) -> bytes:
-    """The codestream with a comment (ITU-T T.800 A.9.2) of its range and a checksum of the rest.
-
-    Reduced images are clipped to the range. The checksum is there because OpenJPH fills up a damaged codestream with
-    noise and says nothing.
-    """
-    head, tail = _split(codestream)
-    text = _MARK + f"{low} {high} {_checksum(head, tail):08x}".encode()
-    return head + b"\xff\x64" + (len(text) + 4).to_bytes(2, "big") + b"\x00\x01" + text + tail
-
-
-def _read_mark(codestream: bytes) -> _Mark | None:
-    """The comment of a codestream, None where it has none. Raises ValueError where the checksum does not hold."""
-    head, tail = _split(codestream)
-    at = head.rfind(_MARK)
-    if at < 0:
-        return None
-    low, high, checksum = head[at + len(_MARK) :].split()
-    if _checksum(head[: at - 6], tail) != int(checksum, 16):
-        raise ValueError("The payload is damaged: its checksum does not hold.")
-    return _Mark(int(low), int(high), (head[42] & 0x7F) + 1, head[head.index(b"\xff\x52") + 9])
-
-
-def _checksum(head: bytes, tail: memoryview) -> int:
-    """CRC-32 of both (libdeflate's, which takes a sixth of zlib's time: it runs on every read of every frame)."""
-    deflate_crc32: Callable[..., int] = (
-        imagecodecs.deflate_crc32
-    )  # its stub forbids a memoryview, it does not
-    return deflate_crc32(tail, deflate_crc32(head))
-
-
-def _split(codestream: bytes) -> tuple[bytes, memoryview]:
-    """The main header, and all from the first tile on, without a copy of it."""
-    pos = 2
-    while pos + 4 <= len(codestream) and codestream[pos : pos + 2] != b"\xff\x90":
-        pos += 2 + int.from_bytes(codestream[pos + 2 : pos + 4], "big")
-    return codestream[:pos], memoryview(codestream)[pos:]
-
-
-def _deepest(mark: _Mark) -> int:
-    """To how many levels the type has room for the low-pass, which under- and overshoots the range; what it does not hold
-    would wrap around, black to white."""
-    span, room = mark.high - mark.low, (1 << mark.bits) - _ROUNDING
-    return max(n for n in range(min(mark.levels + 1, len(_SWING))) if not n or span * _SWING[n] <= room)
-
-
-def _low_pass(codestream: bytes, mark: _Mark, levels: int) -> NDArray[Any]:
-    """The wavelet's low-pass after so many levels, clipped to the stated range; the type has room for it.
-
-    It is looked at from the middle of the range, from where what lies below and what lies above can be told apart.
-    """
-    values = np.asarray(imagecodecs.htj2k_decode(codestream, skipres=levels))
-    middle = (mark.low + mark.high) // 2
-    offset = np.array(middle % (1 << 8 * values.itemsize)).astype(f"u{values.itemsize}")
-    unsigned = values.view(offset.dtype)
-    unsigned -= offset
-    signed = values.view(f"i{values.itemsize}")
-    np.clip(signed, mark.low - middle, mark.high - middle, out=signed)
-    unsigned += offset
-    return values
 
 
 def _block_means(values: NDArray[Any], reduce: int) -> NDArray[Any]:

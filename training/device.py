@@ -35,8 +35,8 @@ def settle(asked: Compute, local: int = 0) -> tuple[torch.device, str]:
         )
     if asked.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
-    if asked.deterministic and asked.compile == "on":
-        torch.use_deterministic_algorithms(True)  # tells the compiler besides, which costs seconds to import
+    if asked.compile == "on":
+        torch.use_deterministic_algorithms(asked.deterministic)  # tells the compiler too: seconds to import
     else:
         torch.set_deterministic_debug_mode("error" if asked.deterministic else "default")
     torch.backends.cuda.enable_mem_efficient_sdp(not asked.deterministic)
