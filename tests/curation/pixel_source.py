@@ -89,3 +89,9 @@ def file_of(
     file = BytesIO()
     dataset.save_as(file, enforce_file_format=True)
     return file.getvalue()
+
+
+def ramp(rows: int = 64, columns: int = 48, dtype: str = "u2", low: int = 0, high: int = 4000) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    smooth = np.linspace(low, high, rows * columns).reshape(rows, columns)
+    return np.clip(smooth + rng.normal(0, 9, smooth.shape), low, high).astype(dtype)
