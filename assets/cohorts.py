@@ -80,8 +80,8 @@ def cohort_tokens(
     """Makes the token pack, or finds it made."""
     from curation.cohort import find_cohort
     from curation.pack import build_pack
+    from training.model_spec import Input
     from training.shown import recipe_of
-    from training.spec import Input
 
     started = time.monotonic()
     lake = rwid.lake()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from training.spec import Code
+    from training.model_spec import Code
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from curation.lake import Lake
 from curation.pack import PACK_VERSION, PackRecipe, build_pack, open_pack
 from curation.records import ConfigurationError
 from training.ahead import Ahead, memory_budget
+from training.model_spec import Input
 from training.shown import recipe_of, unit_of, values_of
-from training.spec import Input
 
 if TYPE_CHECKING:
     import torch

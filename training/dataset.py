@@ -25,7 +25,7 @@ from curation.records import ConfigurationError
 from curation.settings import load_settings
 from training import batches
 from training.examples import SPLITS, Examples, read_examples
-from training.spec import Input
+from training.model_spec import Input
 
 
 class Example(TypedDict):

@@ -15,7 +15,7 @@ from curation.pack_recipe import PackRecipe
 from curation.records import ConfigurationError
 from curation.samples.volume import SCALES
 from training.backbones.preprocess import Preprocess, VolumePreprocess
-from training.spec import Input
+from training.model_spec import Input
 
 if TYPE_CHECKING:
     import torch

@@ -1,7 +1,7 @@
 """TuneSpec: what to tune, on what, how, for how long, and what to report (contract: design, section 6).
 
-What belongs here: the schema, its defaults, loading with overrides, and the run's id. What does not: finding recipes
-(recipe), judging whether the cohort can carry the spec (precheck). Loads without torch.
+What belongs here: the schema, its defaults, loading with overrides, and the run's id. What does not: which backbone, and what it
+sees (model_spec), finding recipes (recipe), judging whether the cohort can carry the spec (precheck). Loads without torch.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from curation.pack_recipe import PackRecipe
 from curation.records import ConfigurationError
+from training.model_spec import Input, Model, Part
 from training.recipe import find_recipe
 from training.tasks import KINDS
 
@@ -24,95 +24,7 @@ TUNER_VERSION = 7
 """Changes only when the same spec on the same cohort would give other weights or another report."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class Input(_Part):
-    """What the backbone sees of one series."""
-
-    kind: Literal["tile", "slab", "volume", "clip"] = Field(
-        default="tile",
-        description="tile: slices; slab: slices with their neighbours as channels; volume: the whole stack, for 3-D "
-        "encoders; clip: frames of a cine, evenly in time.",
-    )
-    size: int = Field(default=224, ge=16, le=1024, description="Height and width of a tile, px.")
-    tiles: int = Field(
-        default=1, ge=1, le=64, description="Tiles, slabs or frames a series; their features are averaged."
-    )
-    color: Literal["luma", "rgb"] = Field(default="luma", description="rgb keeps colour (tile, clip).")
-    bits: Literal[8, 16] = Field(default=8, description="16 keeps the depth of a detector, such as MG.")
-    levels: Literal["window", "equalised"] = Field(
-        default="window",
-        description="equalised: a grey level says its rank within the frame, whatever exposure or maker made of it; not HU.",
-    )
-    window: str | tuple[float, float] | None = Field(
-        default=None,
-        description="What black and white are, for every series: a name ('soft tissue', 'lung', 'bone', 'brain' of CT) or "
-        "[black, white] in the values' unit; nothing: the default of modality and body part. Not for volumes.",
-    )
-    gap: int = Field(default=1, ge=1, le=64, description="slab: its channels are so many slices apart.")
-    depth: int | None = Field(
-        default=None, ge=2, le=1024, description="volume: slices; nothing: as many as the backbone takes."
-    )
-    spacing_mm: tuple[float, float, float] | None = Field(
-        default=None,
-        description="volume: mm between slices, rows and columns, centred and cut off or padded; nothing: the whole stack "
-        "stretched to the shape.",
-    )
-
-    def recipe(self, default_depth: int) -> PackRecipe:
-        """The recipe of such a pack, without text. Raises ConfigurationError where the values contradict each other."""
-        return PackRecipe(
-            size=self.size,
-            tiles_per_series=self.tiles,
-            text=False,
-            kind=self.kind,
-            color=self.color,
-            bits=self.bits,
-            levels=self.levels,
-            window=self.window,
-            gap=self.gap,
-            depth=(self.depth or default_depth) if self.kind == "volume" else (self.depth or 1),
-            spacing_mm=self.spacing_mm,
-        )
-
-    @model_validator(mode="after")
-    def _is_a_recipe(self) -> Input:
-        try:
-            self.recipe(default_depth=2)
-        except ConfigurationError as error:
-            raise ValueError(str(error)) from None
-        return self
-
-
-class Code(_Part):
-    """Code that a model folder brings and that may run: by the name of its class, and by a hash of all of it."""
-
-    name: str = Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-        description="Class that config.json's auto_map names for AutoModel.",
-    )
-    sha256: str = Field(
-        pattern=r"^sha256:[0-9a-f]{64}$",
-        description="Of every .py file of the folder, as the refusal says it; read the files before you allow them.",
-    )
-
-
-class Model(_Part):
-    """Which backbone."""
-
-    id: str = Field(description="builtin:vits14, builtin:tiny-vit, or the folder of a transformers model.")
-    revision: str | None = Field(
-        default=None, pattern=r"^sha256:[0-9a-f]{8,64}$", description="Refuse other weights."
-    )
-    code: Code | None = Field(
-        default=None, description="Code of the folder's own that may run; none by default."
-    )
-    input: Input = Input()
-
-
-class Task(_Part):
+class Task(Part):
     """What to learn."""
 
     kind: str = Field(description=f"One of: {', '.join(KINDS)}.")
@@ -169,7 +81,7 @@ class Task(_Part):
         return self
 
 
-class Method(_Part):
+class Method(Part):
     """How much of the backbone moves."""
 
     kind: Literal["probe", "cut", "lora", "last_n", "full"] = Field(
@@ -220,7 +132,7 @@ class Method(_Part):
         return self
 
 
-class Split(_Part):
+class Split(Part):
     """Who learns and who judges."""
 
     policy: Literal["cohort", "leave_one_site_out"] = Field(
@@ -229,7 +141,7 @@ class Split(_Part):
     )
 
 
-class Data(_Part):
+class Data(Part):
     """How examples count and vary."""
 
     weights: Literal["none", "label", "site_x_label"] = Field(
@@ -247,7 +159,7 @@ class Data(_Part):
     )
 
 
-class Budget(_Part):
+class Budget(Part):
     """When to stop."""
 
     max_minutes: float = Field(
@@ -258,7 +170,7 @@ class Budget(_Part):
     patience: int = Field(default=5, ge=1, description="Epochs without a better tune split.")
 
 
-class Compute(_Part):
+class Compute(Part):
     """Where to run."""
 
     device: str = Field(
@@ -293,7 +205,7 @@ class Compute(_Part):
     )
 
 
-class Report(_Part):
+class Report(Part):
     """What to say about it."""
 
     subgroups: tuple[str, ...] = Field(
@@ -311,7 +223,7 @@ class Report(_Part):
     )
 
 
-class TuneSpec(_Part):
+class TuneSpec(Part):
     """One run, wholly described."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")

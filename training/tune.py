@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from curation.cohort_folder import find_cohort
 from curation.lake import Lake
 from curation.pack import Pack, open_pack
-from curation.records import ConfigurationError, LabelIssue, Metric, Prediction, to_table
+from curation.records import ConfigurationError, LabelIssue, Metric, to_table
 from training import (
     batches,
     cache,
@@ -43,7 +43,7 @@ from training.examples import Examples, read_examples
 from training.footprint import Meter
 from training.groups import property_of
 from training.job import Fold, Job, make_job, named, plan_folds
-from training.judged import judge
+from training.judged import judge, predictions
 from training.repair import fit_repaired
 from training.report import write_report
 from training.report.catalogue import check_statements
@@ -133,7 +133,7 @@ def tune(
                     features = cached.features
                     looked = _look_again(job, tiles, backbone_cache)
             job.beat("evaluating", 0.92)
-            run.write_parquet("predictions.parquet", _predictions(job, scores))
+            run.write_parquet("predictions.parquet", predictions(job, scores))
             evidence = evaluate(
                 lake_root, examples, job.names, job.truth, scores, spec, run.run_id, features, looked
             )
@@ -306,30 +306,6 @@ def _fit_probe(job: Job, fold: Fold, cached: cache.Cached) -> probe.Head:
             property_of=property_of(job.examples, wanted), solver=probe.logistic(job.task.is_exclusive), log=log,
         )  # fmt: skip
     return job.task.fit_probe(cached.features, job.targets, job.weights, job.watched, seats, log)
-
-
-def _predictions(job: Job, scores: Scores) -> Any:
-    rows = []
-    e = job.examples
-    for arm, share in scores.probability.items():
-        for row, i in enumerate(scores.index):
-            for c, label in enumerate(job.names):
-                truth = job.truth[i, c]
-                rows.append(
-                    Prediction(
-                        run_id=job.run.run_id,
-                        study_id=e.study_id[i],
-                        series_id=e.series_id[i],
-                        patient_id=e.patient_id[i],
-                        site=str(e.site[i]),
-                        split=str(scores.split[row]),
-                        arm=arm,
-                        label=label,
-                        target=None if np.isnan(truth) else float(truth),
-                        score=float(share[row, c]),
-                    )
-                )
-    return to_table(Prediction, rows)
 
 
 def _gpu_index(job: Job) -> int | None:

@@ -12,7 +12,7 @@ from curation.pack import Pack, PackRecipe, build_pack, open_pack
 from curation.pack_recipe import pack_id_of
 from curation.records import ConfigurationError
 from tests.curation.pack_lake import COHORT, Made, ct, lake_with
-from training.spec import Input
+from training.model_spec import Input
 
 SOFT = (-160.0, 240.0)
 

@@ -14,7 +14,7 @@ from tests.training.planted import SIZE, lay_down
 from training import batches
 from training.dataset import CohortDataset, EpochOrder, Epochs, open_dataset
 from training.examples import read_examples
-from training.spec import Input
+from training.model_spec import Input
 
 torch.set_num_threads(1)
 

@@ -71,7 +71,7 @@ def test_questions_are_judged_as_labels_are_and_the_model_comes_back(model: Path
     members = pq.read_table(next((lake / "cohorts").iterdir()) / "members.parquet").to_pylist()
     place = next(i for i, m in enumerate(members) if m["split"] == "test")
     from training import batches
-    from training.spec import Input
+    from training.model_spec import Input
 
     pack = batches.find_pack(lake, next((lake / "cohorts").iterdir()), Input(size=SIZE), lambda n, of: None)
     images = dialogue._images(batches.Tiles(pack, 60), np.array([place]))

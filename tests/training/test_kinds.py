@@ -23,7 +23,8 @@ from training import batches, shown
 from training.backbones.i3resnet import I3ResNetAdapter
 from training.backbones.preprocess import Preprocess, VolumePreprocess
 from training.export import load_tuned
-from training.spec import Input, parse_spec
+from training.model_spec import Input
+from training.spec import parse_spec
 from training.tune import tune
 
 torch.set_num_threads(1)

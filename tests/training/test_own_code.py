@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from curation.records import ConfigurationError
 from training.backbone import load_backbone
 from training.backbones import own_code
-from training.spec import Code
+from training.model_spec import Code
 
 torch.set_num_threads(1)
 

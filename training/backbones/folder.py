@@ -21,7 +21,7 @@ from training.backbones import own_code
 if TYPE_CHECKING:
     from torch import nn
 
-    from training.spec import Code
+    from training.model_spec import Code
 
 
 def install(folder: Path, write: Callable[[Path], None]) -> Path:

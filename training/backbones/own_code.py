@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from curation.records import ConfigurationError
 
 if TYPE_CHECKING:
-    from training.spec import Code
+    from training.model_spec import Code
 
 
 def named(folder: Path) -> str | None:
