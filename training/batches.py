@@ -43,7 +43,7 @@ DEVICE_SHARE = 0.5
 
 LOAD_BYTES = 64 << 20
 
-_ORDER, _AUGMENT, _VIEW, _STEP = 0, 1, 2, 3
+_ORDER, _AUGMENT, _VIEW, _STEP, _SOME = 0, 1, 2, 3, 4
 """Streams of random numbers: never shared between purposes."""
 
 
@@ -254,6 +254,13 @@ def batches_of(indices: Ints, size: int) -> Iterator[Ints]:
     """The indices in batches, the last one may be smaller."""
     for start in range(0, len(indices), size):
         yield indices[start : start + size]
+
+
+def some_of(indices: Ints, n: int, seed: int) -> Ints:
+    """At most n of the indices, the same every time, in their order."""
+    if len(indices) <= n:
+        return indices
+    return indices[np.sort(_generator(seed, _SOME).choice(len(indices), n, replace=False))]
 
 
 def view_of(index: int, seed: int, epoch: int, n_views: int) -> int:

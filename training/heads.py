@@ -49,30 +49,46 @@ class MlpHead(LinearHead):
             self.out.weight.zero_()
             self.out.bias.zero_()
 
-    def judge(self, features: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
+    def judge(
+        self, features: torch.Tensor, tokens: torch.Tensor | None, centre: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """[B, 2D] -> [B, C]."""
-        hidden = functional.gelu(self.into((features - self.mean) / self.std))
-        return super().judge(features, tokens) + cast(torch.Tensor, self.out(hidden))
+        z = (features - (self.mean if centre is None else centre)) / self.std
+        hidden = functional.gelu(self.into(z))
+        return super().judge(features, tokens, centre) + cast(torch.Tensor, self.out(hidden))
+
+    @torch.no_grad()
+    def fold(self, centre: torch.Tensor) -> None:
+        """Both first layers see what is centred."""
+        super().fold(centre)
+        self.into.bias.add_(((self.mean - centre) / self.std) @ self.into.weight.T)
 
 
 class AttentiveHead(LinearHead):
-    """The linear head, but each output takes its own weighted mean of the patch tokens instead of their plain mean."""
+    """The linear head, but each output takes its own weighted mean of the patch tokens instead of their plain mean.
+
+    A centre that moves changes no share, which is taken among patches of one series: the linear layer's bias holds all of it.
+    """
+
+    reads_tokens = True
 
     def __init__(self, head: probe.Head) -> None:
         super().__init__(head)
         n_features, n_outputs = head.matrix.shape
         self.query = nn.Parameter(torch.zeros(n_outputs, n_features // 2))
 
-    def judge(self, features: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
+    def judge(
+        self, features: torch.Tensor, tokens: torch.Tensor | None, centre: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Features [B, 2D] and patch tokens [B, P, D] -> [B, C]."""
         assert tokens is not None
-        width = self.query.shape[1]
-        z = (tokens - self.mean[width:]) / self.std[width:]
+        width, centre = self.query.shape[1], self.mean if centre is None else centre
+        z = (tokens - centre[width:]) / self.std[width:]
         share = torch.einsum("bpd,cd->bcp", z, self.query / width**0.5).softmax(2)
         said = torch.einsum(
             "bpd,cd->bcp", z, self.linear.weight[:, width:]
         )  # what each patch says of each output
-        vector = ((features - self.mean) / self.std)[:, :width]
+        vector = ((features - centre) / self.std)[:, :width]
         whole = functional.linear(vector, self.linear.weight[:, :width], self.linear.bias)
         return whole + (share * said).sum(2)
 

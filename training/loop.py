@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from training import batches, cache, checkpoint
 from training.average import Average
+from training.centred import is_centred, settled
 from training.job import Diverged, Exhausted, Fold, Job, Stopped, named
 from training.spec import TuneSpec
 from training.step import Stepper, is_out_of_memory, rows_a_pass
@@ -111,21 +114,27 @@ def _watch(
     job: Job, fold: Fold, learner: AnyLearner, average: Average, state: checkpoint.State, epoch: int
 ) -> None:
     """Judges the weights on the tune split and keeps them where they are the best so far; without one, the last."""
-    best = average.tensors or learner.moving()
-    if not len(fold.tune):
-        state.best, state.best_step = _copied(best), state.step
-        return
-    with average.shown():
+
+    def features_of(indices: Ints) -> Floats:
+        assert is_centred(learner)
+        return _each(job, learner, lambda part: learner.encode(part, None)[0], indices, None)
+
+    # where nothing has moved yet the centre is that of the probe
+    centre = settled(learner, fold.train, job.spec.seed, features_of) if state.step else nullcontext()
+    with average.shown(), centre:
+        if not len(fold.tune):
+            state.best, state.best_step = _copied(learner.moving()), state.step
+            return
         logits, truth = predict(job, learner, fold.tune, None), job.watched[fold.tune]
-    if not np.isfinite(logits).all():
-        raise Diverged(_diverged(state.step, state, job.spec))
-    score, values = job.task.watch(logits, truth)
+        if not np.isfinite(logits).all():
+            raise Diverged(_diverged(state.step, state, job.spec))
+        score, values = job.task.watch(logits, truth)
+        state.epochs_since_best += 1
+        if state.best_score is None or score > state.best_score:
+            state.best_score, state.best_step, state.epochs_since_best = score, state.step, 0
+            state.best = _copied(learner.moving())
     job.run.log(state.step, epoch, named(fold, values))
     job.report({"kind": "epoch", "run_id": job.run.run_id, "fold": fold.name, "epoch": epoch, **values})
-    state.epochs_since_best += 1
-    if state.best_score is None or score > state.best_score:
-        state.best_score, state.best_step, state.epochs_since_best = score, state.step, 0
-        state.best = _copied(best)
 
 
 def _why_stop(state: checkpoint.State, spec: TuneSpec, total: int, n_folds: int) -> str:
@@ -152,16 +161,24 @@ def predict(job: Job, learner: AnyLearner, indices: Ints, done: float | None) ->
 
     Where memory runs out it goes on with smaller batches. Raises Exhausted where one series is too much.
     """
+    logits = _each(job, learner, lambda part: learner(part, None), indices, done)
+    return logits if len(logits) else np.empty((0, len(job.names)))
+
+
+def _each(
+    job: Job, learner: AnyLearner, ask: Callable[[Ints], torch.Tensor], indices: Ints, done: float | None
+) -> Floats:
+    """What is asked of those members, [len(indices), ...], batch by batch."""
     import torch
 
-    found: list[Floats] = [np.empty((0, len(job.names)))]
+    found: list[Floats] = []
     start, size = 0, 4 * rows_a_pass(job)
     indices = indices[job.processes.share(len(indices))]
     learner.expect(list(batches.batches_of(indices, size)))
     while start < len(indices):
         try:
             with torch.inference_mode(), cache.autocast(job.device, job.precision):
-                found.append(learner(indices[start : start + size], None).double().cpu().numpy())
+                found.append(ask(indices[start : start + size]).double().cpu().numpy())
             start += size
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -173,7 +190,7 @@ def predict(job: Job, learner: AnyLearner, indices: Ints, done: float | None) ->
             size //= 2
         if done is not None:
             job.beat("predicting", done)
-    return job.processes.gathered(np.concatenate([f for f in found if len(f)] or found))
+    return job.processes.gathered(np.concatenate(found) if found else np.empty(0))
 
 
 def load_moving(learner: AnyLearner, tensors: dict[str, torch.Tensor]) -> None:

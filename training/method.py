@@ -7,7 +7,7 @@ What belongs here: freezing, the head, what a batch is made of. What does not: t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import nn
 from training import batches
 from training.backbone import Backbone
 from training.cache import Cached, pool
+from training.centred import CENTRED_FROM
 from training.decoder import Decoder
 from training.device import compile_blocks
 from training.lowrank import LowRank, add_updates
@@ -24,6 +25,7 @@ from training.probe import Head
 from training.spec import TuneSpec
 from training.structure import first_tensor
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 DEFAULT_LR = {"cut": 5e-5, "last_n": 5e-5, "lora": 3e-4, "full": 3e-5}
@@ -40,6 +42,8 @@ class LinearHead(nn.Module):
     std: torch.Tensor
     removed: torch.Tensor
     """[F, k] directions that it does not see, however the backbone moves."""
+    reads_tokens: ClassVar[bool] = False
+    """Whether it looks at patch tokens beside pooled features."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()
@@ -55,17 +59,35 @@ class LinearHead(nn.Module):
 
     def forward(self, cls: torch.Tensor, tokens: torch.Tensor, n_tiles: int) -> torch.Tensor:
         """Class vectors [B*T, D] and patch tokens [B*T, P, D] -> logits [B, C]."""
-        features = pool(cls, tokens, n_tiles)  # [B, 2D]
+        return self.judge(*self.pooled(cls, tokens, n_tiles))
+
+    def pooled(
+        self, cls: torch.Tensor, tokens: torch.Tensor, n_tiles: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What it judges of [B*T, D] and [B*T, P, D]: features [B, 2D], and patch tokens [B, T*P, D] where it reads them."""
+        features = pool(cls, tokens, n_tiles)
+        if not self.reads_tokens:
+            return features, None
         # shape[0], for len() would become a number in an exported graph
         of_series = tokens.reshape(features.shape[0], -1, tokens.shape[2])  # [B*T, P, D] -> [B, T*P, D]
-        return self.judge(features, of_series.to(features.dtype))
+        return features, of_series.to(features.dtype)
 
-    def judge(self, features: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
-        """Pooled features [B, 2D] and all patch tokens of a series [B, P, D], which this head leaves aside -> [B, C]."""
-        z = self.dropout((features - self.mean) / self.std)
+    def judge(
+        self, features: torch.Tensor, tokens: torch.Tensor | None, centre: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Pooled features [B, 2D] and all patch tokens of a series [B, P, D], which this head leaves aside -> [B, C].
+
+        centre: [2D] that features are centred on, instead of the mean of the frozen ones.
+        """
+        z = self.dropout((features - (self.mean if centre is None else centre)) / self.std)
         if self.removed.numel():
             z = z - (z @ self.removed) @ self.removed.T
         return cast(torch.Tensor, self.linear(z))
+
+    @torch.no_grad()
+    def fold(self, centre: torch.Tensor) -> None:
+        """Takes into the biases that features are centred there, [F]: judge(x, t) is then what judge(x, t, centre) was."""
+        self.linear.bias.add_(((self.mean - centre) / self.std) @ self.matrix())
 
     def matrix(self) -> torch.Tensor:
         """[F, C] of the linear layer with the removed directions taken out of it: what is released."""
@@ -90,6 +112,8 @@ class Learner(nn.Module):
 
     tiles: batches.Tiles
     draws: Sequence[nn.Dropout] = ()
+    is_centred: bool
+    """Whether it judges a batch from the batch's mean while it learns (centred)."""
 
     def __init__(
         self,
@@ -120,6 +144,7 @@ class Learner(nn.Module):
         )  # a hook puts hidden states in before the first block
         regions = [self.encoder.get_submodule(name) for name in names[moved_hooks:]]
         self.n_compiled = compile_blocks(spec.compute, device, regions)
+        self.is_centred = isinstance(head, LinearHead) and spec.method.batch_size >= CENTRED_FROM
         own = [m.dropout for m in self.modules() if isinstance(m, LowRank | LinearHead | Decoder)]
         self.draws = [dropout for dropout in own if dropout.p > 0]
 
@@ -138,18 +163,36 @@ class Learner(nn.Module):
 
     def forward(self, indices: Ints, epoch: int | None) -> torch.Tensor:
         """Logits [B, C] of those members; epoch None shows them as they are, else augmented for that epoch."""
+        cls, tokens = self._embed(indices, epoch)
+        with torch.autocast(self.device.type, enabled=False):  # logits in full precision
+            return cast(torch.Tensor, self.head(cls, tokens, self.tiles.n_tiles))  # [B*T, ...] -> [B, C]
+
+    def encode(self, indices: Ints, epoch: int | None) -> tuple[torch.Tensor, ...]:
+        """What a head that is centred is given of them: features [B, 2D], and patch tokens [B, P, D] where it reads them."""
+        cls, tokens = self._embed(indices, epoch)
+        with torch.autocast(self.device.type, enabled=False):
+            given = cast(LinearHead, self.head).pooled(cls, tokens, self.tiles.n_tiles)
+        return tuple(part for part in given if part is not None)
+
+    def judge(self, encoded: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Logits [B, C] of a whole batch, centred on its mean, which the gradient passes through."""
+        features, tokens = encoded[0], encoded[1] if len(encoded) > 1 else None
+        return cast(LinearHead, self.head).judge(features, tokens, features.mean(0))
+
+    def fold(self, centre: Floats) -> None:
+        """Takes into the head's biases that features are centred there, [F]."""
+        cast(LinearHead, self.head).fold(torch.from_numpy(centre).to(self.device, torch.float32))
+
+    def _embed(self, indices: Ints, epoch: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Class vectors [B*T, D] and patch tokens [B*T, P, D] of those members."""
         for dropout in self.draws:
             dropout.train(epoch is not None)
         if self.is_cut:
-            cls, tokens = self.backbone.embed_from(self._hidden(indices, epoch), self.cut)
-        else:
-            shown = batches.to_device(self.tiles.take(indices), self.device)
-            if epoch is not None and self.spec.data.augment == "light":
-                shown = batches.augment(shown, indices, self.spec.seed, epoch, self.preprocess.limits)
-            images = self.preprocess(shown.flatten(0, 1))  # [B, T, H, W] -> [B*T, 3, S, S]
-            cls, tokens = self.backbone.embed(images)
-        with torch.autocast(self.device.type, enabled=False):  # logits in full precision
-            return cast(torch.Tensor, self.head(cls, tokens, self.tiles.n_tiles))  # [B*T, ...] -> [B, C]
+            return self.backbone.embed_from(self._hidden(indices, epoch), self.cut)
+        shown = batches.to_device(self.tiles.take(indices), self.device)
+        if epoch is not None and self.spec.data.augment == "light":
+            shown = batches.augment(shown, indices, self.spec.seed, epoch, self.preprocess.limits)
+        return self.backbone.embed(self.preprocess(shown.flatten(0, 1)))  # [B, T, H, W] -> [B*T, 3, S, S]
 
     def expect(self, coming: list[Ints]) -> None:
         """Says which batches will be asked for next; what is read from pixels is read ahead."""

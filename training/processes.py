@@ -76,7 +76,19 @@ class Processes:
             return own
         from accelerate.utils import gather_object
 
-        return np.concatenate(gather_object([own]))
+        parts = gather_object([own])
+        return np.concatenate([p for p in parts if len(p)] or parts)
+
+    def whole(self, own: torch.Tensor, n: int) -> torch.Tensor:
+        """The n rows [n, ...] of all, in the order of `share`, of those that this process computed. No gradient passes."""
+        if self.world == 1:
+            return own.detach()
+        from accelerate.utils import reduce
+
+        rows = own.new_zeros(n, *own.shape[1:])
+        rows[self.share(n)] = own.detach()
+        total = reduce(rows, reduction="sum")
+        return cast("torch.Tensor", total)
 
     def add_up(self, loss: torch.Tensor, moving: Sequence[torch.nn.Parameter]) -> torch.Tensor:
         """Adds up gradients, in place, and the loss. What no process has a gradient of keeps none."""

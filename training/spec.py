@@ -20,7 +20,7 @@ from training.model_spec import Input, Model, Part
 from training.recipe import find_recipe
 from training.tasks import KINDS
 
-TUNER_VERSION = 7
+TUNER_VERSION = 8
 """Changes only when the same spec on the same cohort would give other weights or another report."""
 
 

@@ -3,8 +3,10 @@
 What belongs here: passes over parts of a batch, memory that runs out, the watch over numbers that are none. What does not:
 order, judging, saving (loop). Nothing here waits for the device: what a step found out is asked for later.
 
-A batch in parts gives the gradient of the whole batch: the logits of a part are laid among zeros of the batch's shape, so
-that the task's loss divides by the whole batch's weights. That holds for a loss that adds up rows.
+A batch in parts gives the gradient of the whole batch. Where each row is judged by itself, the logits of a part are laid among
+zeros of the batch's shape, so that the task's loss divides by the whole batch's weights; that holds for a loss that adds up
+rows. Where a batch is judged from its mean (centred), what the head is given of all rows comes first, then the loss of the
+whole batch, then its gradient back through one part after the other (gradient caching, Gao et al. 2021): a pass more.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from curation.records import ConfigurationError
 from training import batches, cache
 from training.average import Average
+from training.centred import Centred, is_centred
 from training.job import Exhausted, Job
 
 if TYPE_CHECKING:
@@ -43,6 +46,8 @@ class Stepper:
         self.weights = torch.from_numpy(job.weights).to(job.device, torch.float32)
         self.rows = rows or rows_a_pass(job)
         self._bad = torch.full((), -1, device=job.device)
+        self._given: tuple[int, list[torch.Tensor]] = (0, [])
+        """What the head was given in that step: kept for a second try, which the other processes do not make."""
 
     def expect(self, coming: list[Ints]) -> None:
         """Says which batches will be taken next, so that they are read ahead as passes."""
@@ -81,6 +86,8 @@ class Stepper:
         """Gradients of the whole batch and its loss; None where memory ran out, with nothing kept."""
         self.optimizer.zero_grad(set_to_none=True)
         try:
+            if is_centred(self.learner):
+                return self._backward_whole(self.learner, chosen, epoch, step)
             return self._backward(chosen, epoch, step)
         except (RuntimeError, MemoryError) as error:
             if "deterministic" in str(error):
@@ -100,8 +107,7 @@ class Stepper:
         targets, weights = self.targets[places], self.weights[places]  # [B, C]
         total = torch.zeros((), device=self.job.device)
         for part in batches.batches_of(self.job.processes.share(len(chosen)), self.rows):
-            if self.learner.draws:
-                torch.manual_seed(batches.step_seed(self.job.spec.seed, step, int(part[0])))
+            self._seed(step, int(part[0]))
             with cache.autocast(self.job.device, self.job.precision):
                 logits = self.learner(chosen[part], epoch).float()  # [b, C]
             if len(part) < len(chosen):
@@ -113,6 +119,48 @@ class Stepper:
             loss.backward()  # type: ignore[no-untyped-call]
             total = total + loss.detach()
         return total
+
+    def _backward_whole(self, learner: Centred, chosen: Ints, epoch: int, step: int) -> torch.Tensor:
+        """The same for a learner that judges a batch from its mean."""
+        import torch
+
+        group, places = self.job.processes, batches.to_device(torch.from_numpy(chosen), self.job.device)
+        own = group.share(len(chosen))
+        parts = list(batches.batches_of(own, self.rows))
+        encoded: list[tuple[torch.Tensor, ...]] = []
+        if len(parts) == 1 or self._given[0] != step:
+            with torch.set_grad_enabled(len(parts) == 1):
+                encoded = [self._encode(learner, chosen, part, epoch, step) for part in parts]
+        if self._given[0] != step:
+            none = np.zeros(1, dtype=np.int64)  # a process without a row still has to say how wide one is
+            rows = encoded or [tuple(g[:0] for g in self._encode(learner, chosen, none, epoch, step))]
+            self._given = step, [group.whole(torch.cat(g), len(chosen)) for g in zip(*rows, strict=True)]
+        given = tuple(g.detach().requires_grad_() for g in self._given[1])
+        self._seed(step, len(chosen))
+        loss = self.job.task.loss(learner.judge(given), self.targets[places], self.weights[places])
+        loss.backward()  # type: ignore[no-untyped-call]
+        if not group.is_first:  # every process has judged all: the head's gradient and the loss count once
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = torch.zeros_like(loss)
+        for part in parts:
+            again = encoded[0] if len(parts) == 1 else self._encode(learner, chosen, part, epoch, step)
+            torch.autograd.backward(again, [g.grad[part] for g in given if g.grad is not None])
+        return loss.detach()
+
+    def _encode(
+        self, learner: Centred, chosen: Ints, part: Ints, epoch: int, step: int
+    ) -> tuple[torch.Tensor, ...]:
+        """What the head is given of the rows `part` of a batch."""
+        self._seed(step, int(part[0]))
+        with cache.autocast(self.job.device, self.job.precision):
+            return learner.encode(chosen[part], epoch)
+
+    def _seed(self, step: int, row: int) -> None:
+        """Where dropouts start to draw."""
+        import torch
+
+        if self.learner.draws:
+            torch.manual_seed(batches.step_seed(self.job.spec.seed, step, row))
 
 
 def rows_a_pass(job: Job) -> int:

@@ -113,6 +113,8 @@ def lay_down(lake: Path, name: str, studies: Sequence[Study], labels: Sequence[s
             "member_index": pa.array(range(len(studies)), pa.int32()),
             "tile_index": pa.array([0] * len(studies), pa.int32()),
             "tile": pa.array([s.tile.tobytes() for s in studies], pa.binary(size * size)),
+            "window_low": pa.array([0.0] * len(studies), pa.float64()),
+            "window_high": pa.array([255.0] * len(studies), pa.float64()),
         }
     )
     pq.write_table(table, pack / "tiles.parquet", row_group_size=64, compression="none", use_dictionary=False)  # fmt: skip

@@ -116,8 +116,8 @@ class Restless:
 def test_dropout_and_average_go_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for lake in (whole, broken):
-        lay_down(lake, signal=8)
-    method = {"kind": "lora", "dropout": 0.3, "ema": 0.9, "batch_size": 8}
+        lay_down(lake, signal=12)
+    method = {"kind": "lora", "dropout": 0.3, "ema": 0.9, "batch_size": 8, "lr": 1e-4}
     spec = parse_spec(tree(method=method, budget=SHORT))
     straight = tune(whole, spec, report=quiet)
     for whoever in (Restless(), Restless()):
