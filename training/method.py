@@ -28,7 +28,7 @@ from training.structure import first_tensor
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-DEFAULT_LR = {"cut": 5e-5, "last_n": 5e-5, "lora": 3e-4, "full": 3e-5}
+DEFAULT_LR = {"cut": 1e-4, "last_n": 1e-4, "lora": 3e-4, "full": 3e-5}
 """Peak learning rate of what moves in the backbone."""
 
 LAYER_DECAY = 0.75
