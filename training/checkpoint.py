@@ -6,6 +6,7 @@ What belongs here: writing and reading that file. What does not: what a step is 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,10 @@ class State:
     best_step: int = -1
     best_score: tuple[float, float] | None = None
     """Tune split, as the task watches it (macro AUPRC and minus the loss, say); larger is better."""
+    learned_score: tuple[float, float] | None = None
+    """The best one of an epoch that learned: patience counts from there, for the start may well beat the first epochs."""
     epochs_since_best: int = 0
+    """Epochs without a better one among those that learned."""
     is_finished: bool = False
     stopped_by: str = ""
     rows: int = 0
@@ -56,8 +60,12 @@ def load(path: Path) -> State | None:
     if not path.is_file():
         return None
     held = torch.load(path, map_location="cpu", weights_only=True)
-    score = held.pop("best_score")
-    return State(**held, best_score=None if score is None else (score[0], score[1]))
+    best, learned = (held.pop(name) for name in ("best_score", "learned_score"))
+    return State(**held, best_score=_pair(best), learned_score=_pair(learned))
+
+
+def _pair(score: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if score is None else (score[0], score[1])
 
 
 def counters(state: State) -> dict[str, Any]:

@@ -129,10 +129,13 @@ def _watch(
         if not np.isfinite(logits).all():
             raise Diverged(_diverged(state.step, state, job.spec))
         score, values = job.task.watch(logits, truth)
-        state.epochs_since_best += 1
         if state.best_score is None or score > state.best_score:
-            state.best_score, state.best_step, state.epochs_since_best = score, state.step, 0
+            state.best_score, state.best_step = score, state.step
             state.best = _copied(learner.moving())
+    if state.step:
+        state.epochs_since_best += 1
+        if state.learned_score is None or score > state.learned_score:
+            state.learned_score, state.epochs_since_best = score, 0
     job.run.log(state.step, epoch, named(fold, values))
     job.report({"kind": "epoch", "run_id": job.run.run_id, "fold": fold.name, "epoch": epoch, **values})
 

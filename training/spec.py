@@ -167,7 +167,9 @@ class Budget(Part):
     )
     max_steps: int = Field(default=5000, ge=1, description="Optimiser steps.")
     max_epochs: int = Field(default=20, ge=1, description="Passes over the training split.")
-    patience: int = Field(default=5, ge=1, description="Epochs without a better tune split.")
+    patience: int = Field(
+        default=5, ge=1, description="Epochs without a better tune split than the best epoch's."
+    )
 
 
 class Compute(Part):
