@@ -13,6 +13,8 @@ from benchmarks.tuning.simulated import make_disease
 from curation.synth.chance import stream
 from training.batches import Tiles
 from training.examples import read_examples
+from training.spec import parse_spec
+from training.tune import tune
 
 
 def test_the_same_seed_draws_the_same_people_and_another_seed_others() -> None:
@@ -36,6 +38,17 @@ def test_both_cohorts_judge_the_same_studies_and_learn_from_as_many(
         assert bench.UNSEEN not in set(e.site[e.split != "holdout"])
     assert found["one"][0] == found["varied"][0] == 8
     assert found["one"][1] == found["varied"][1]
+
+
+def test_the_tuner_takes_a_simulated_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, n in (("N_TRAIN", 24), ("N_TUNE", 12), ("N_TEST", 12), ("N_UNSEEN", 12), ("SIZE", 28)):
+        monkeypatch.setattr(bench, name, n)
+    cohort = bench.cohorts(tmp_path, 3)["varied"].name
+    asked = bench.spec(cohort, 3, {"kind": "cut", "blocks": 1, "batch_size": 8}).model_dump(mode="json")
+    tiny = {"id": "builtin:tiny-vit", "input": {"size": 28}}
+    budget = {"max_minutes": 5, "max_epochs": 1}
+    run = tune(tmp_path, parse_spec({**asked, "model": tiny, "budget": budget}), report=lambda facts: None)
+    assert (run / "report.html").is_file()
 
 
 def test_the_control_hazard_does_not_see_the_picture() -> None:
