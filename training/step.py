@@ -125,17 +125,9 @@ class Stepper:
         import torch
 
         group, places = self.job.processes, batches.to_device(torch.from_numpy(chosen), self.job.device)
-        own = group.share(len(chosen))
-        parts = list(batches.batches_of(own, self.rows))
-        encoded: list[tuple[torch.Tensor, ...]] = []
-        if len(parts) == 1 or self._given[0] != step:
-            with torch.set_grad_enabled(len(parts) == 1):
-                encoded = [self._encode(learner, chosen, part, epoch, step) for part in parts]
-        if self._given[0] != step:
-            none = np.zeros(1, dtype=np.int64)  # a process without a row still has to say how wide one is
-            rows = encoded or [tuple(g[:0] for g in self._encode(learner, chosen, none, epoch, step))]
-            self._given = step, [group.whole(torch.cat(g), len(chosen)) for g in zip(*rows, strict=True)]
-        given = tuple(g.detach().requires_grad_() for g in self._given[1])
+        parts = list(batches.batches_of(group.share(len(chosen)), self.rows))
+        whole = self._encode(learner, chosen, parts[0], epoch, step) if len(parts) == 1 else None
+        given = self._given_of(learner, chosen, parts, whole, epoch, step)
         self._seed(step, len(chosen))
         loss = self.job.task.loss(learner.judge(given), self.targets[places], self.weights[places])
         loss.backward()  # type: ignore[no-untyped-call]
@@ -143,9 +135,29 @@ class Stepper:
             self.optimizer.zero_grad(set_to_none=True)
             loss = torch.zeros_like(loss)
         for part in parts:
-            again = encoded[0] if len(parts) == 1 else self._encode(learner, chosen, part, epoch, step)
+            again = whole or self._encode(learner, chosen, part, epoch, step)
             torch.autograd.backward(again, [g.grad[part] for g in given if g.grad is not None])
         return loss.detach()
+
+    def _given_of(
+        self,
+        learner: Centred,
+        chosen: Ints,
+        parts: list[Ints],
+        whole: tuple[torch.Tensor, ...] | None,
+        epoch: int,
+        step: int,
+    ) -> tuple[torch.Tensor, ...]:
+        """Leaves [B, ...]: what the head is given of all rows, those of other processes too. whole: of all parts, if at hand."""
+        import torch
+
+        if self._given[0] != step:
+            none = np.zeros(1, dtype=np.int64)  # a process without a row still has to say how wide one is
+            with torch.no_grad():
+                rows = [whole or self._encode(learner, chosen, p, epoch, step) for p in parts or [none]]
+            own = [torch.cat(g) if parts else g[0][:0] for g in zip(*rows, strict=True)]
+            self._given = step, [self.job.processes.whole(g, len(chosen)) for g in own]
+        return tuple(g.detach().requires_grad_() for g in self._given[1])
 
     def _encode(
         self, learner: Centred, chosen: Ints, part: Ints, epoch: int, step: int
