@@ -49,20 +49,23 @@ class Centred(AnyLearner, Protocol):
     def fold(self, centre: Floats, /) -> None:
         """Takes into the head's biases that features are centred there, [F]."""
 
+    def recentre(self, centre: Floats, /) -> None:
+        """The head's centre moves there, [F]; it judges as before."""
+
 
 def is_centred(learner: AnyLearner) -> TypeGuard[Centred]:
     """Whether it judges a batch from the batch's mean while it learns."""
     return bool(getattr(learner, "is_centred", False))
 
 
-@contextmanager
-def settled(
-    learner: AnyLearner, train: Ints, seed: int, features_of: Callable[[Ints], Floats]
-) -> Iterator[None]:
-    """Inside, the learner's biases hold the centre of the train split under its weights as they are.
+def centre_of(train: Ints, seed: int, features_of: Callable[[Ints], Floats]) -> Floats:
+    """[F] mean of the train split. features_of: [n, F] of members; CENTRE_OF of them are asked for."""
+    return np.asarray(features_of(batches.some_of(train, CENTRE_OF, seed)).mean(0))
 
-    features_of: [n, F] of members. Costs a forward pass of CENTRE_OF members.
-    """
+
+@contextmanager
+def settled(learner: AnyLearner, centre: Callable[[], Floats]) -> Iterator[None]:
+    """Inside, the learner's biases hold the centre, [F], that features have under its weights as they are."""
     import torch
 
     if not is_centred(learner):
@@ -70,7 +73,7 @@ def settled(
         return
     biases = [p for name, p in learner.moving().items() if name.startswith("head.") and p.ndim == 1]
     before = [p.detach().clone() for p in biases]
-    learner.fold(features_of(batches.some_of(train, CENTRE_OF, seed)).mean(0))
+    learner.fold(centre())
     try:
         yield
     finally:

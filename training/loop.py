@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from training import batches, cache, checkpoint
 from training.average import Average
-from training.centred import is_centred, settled
+from training.centred import centre_of, is_centred, settled
 from training.job import Diverged, Exhausted, Fold, Job, Stopped, named
 from training.spec import TuneSpec
 from training.step import Stepper, is_out_of_memory, rows_a_pass
@@ -114,13 +114,8 @@ def _watch(
     job: Job, fold: Fold, learner: AnyLearner, average: Average, state: checkpoint.State, epoch: int
 ) -> None:
     """Judges the weights on the tune split and keeps them where they are the best so far; without one, the last."""
-
-    def features_of(indices: Ints) -> Floats:
-        assert is_centred(learner)
-        return _each(job, learner, lambda part: learner.encode(part, None)[0], indices, None)
-
-    # where nothing has moved yet the centre is that of the probe
-    centre = settled(learner, fold.train, job.spec.seed, features_of) if state.step else nullcontext()
+    # where nothing has moved yet the centre is that of the head
+    centre = settled(learner, lambda: _centre(job, fold, learner)) if state.step else nullcontext()
     with average.shown(), centre:
         if not len(fold.tune):
             state.best, state.best_step = _copied(learner.moving()), state.step
@@ -138,6 +133,22 @@ def _watch(
             state.learned_score, state.epochs_since_best = score, 0
     job.run.log(state.step, epoch, named(fold, values))
     job.report({"kind": "epoch", "run_id": job.run.run_id, "fold": fold.name, "epoch": epoch, **values})
+
+
+def recentre(job: Job, fold: Fold, learner: AnyLearner) -> None:
+    """Of a learner that starts from other weights than its head was solved on: the head's centre follows, what it says stays."""
+    if is_centred(learner):
+        learner.recentre(_centre(job, fold, learner))
+
+
+def _centre(job: Job, fold: Fold, learner: AnyLearner) -> Floats:
+    """[F] mean of the train split's features under the learner's weights as they are."""
+
+    def features_of(indices: Ints) -> Floats:
+        assert is_centred(learner)
+        return _each(job, learner, lambda part: learner.encode(part, None)[0], indices, None)
+
+    return centre_of(fold.train, job.spec.seed, features_of)
 
 
 def _why_stop(state: checkpoint.State, spec: TuneSpec, total: int, n_folds: int) -> str:

@@ -89,6 +89,12 @@ class LinearHead(nn.Module):
         """Takes into the biases that features are centred there, [F]: judge(x, t) is then what judge(x, t, centre) was."""
         self.linear.bias.add_(((self.mean - centre) / self.std) @ self.matrix())
 
+    @torch.no_grad()
+    def recentre(self, centre: torch.Tensor) -> None:
+        """Its centre moves there, [F], and its biases with it: it judges as before."""
+        self.fold(2 * self.mean - centre)
+        self.mean.copy_(centre)
+
     def matrix(self) -> torch.Tensor:
         """[F, C] of the linear layer with the removed directions taken out of it: what is released."""
         matrix = self.linear.weight.T
@@ -182,6 +188,10 @@ class Learner(nn.Module):
     def fold(self, centre: Floats) -> None:
         """Takes into the head's biases that features are centred there, [F]."""
         cast(LinearHead, self.head).fold(torch.from_numpy(centre).to(self.device, torch.float32))
+
+    def recentre(self, centre: Floats) -> None:
+        """The head's centre moves there, [F]; it judges as before."""
+        cast(LinearHead, self.head).recentre(torch.from_numpy(centre).to(self.device, torch.float32))
 
     def _embed(self, indices: Ints, epoch: int | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Class vectors [B*T, D] and patch tokens [B*T, P, D] of those members."""

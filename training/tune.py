@@ -220,7 +220,7 @@ def _fit_learner(
 ) -> Floats:
     """Logits [N, C] of the best state; rows that nobody asks for are NaN. module: the head where it was learned."""
     from training.export import export_learner
-    from training.loop import learn, load_moving, predict
+    from training.loop import learn, load_moving, predict, recentre
     from training.method import Learner, LinearHead
     from training.warm_start import Warm, warm_up
 
@@ -229,6 +229,8 @@ def _fit_learner(
     if job.spec.method.warm_start != "probe":
         start = warm_up(job, backbone, own)
     learner = Learner(job.spec, own, tiles, cached, start.head, job.device)
+    if job.spec.method.warm_start != "probe":
+        recentre(job, fold, learner)
     state = learn(job, fold, learner, n_folds, done)
     load_moving(learner, state.best)
     if fold.name == "cohort":

@@ -1,8 +1,10 @@
 """Features centred on their batch: the first steps keep what the probe gave, and what is released depends on no batch."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -43,8 +45,11 @@ def test_biases_take_in_a_centre(kind: str, removed: bool) -> None:
         expected, before = module.judge(features, tokens, centre), module.judge(features, tokens)
         module.fold(centre)
         found = module.judge(features, tokens)
-    assert (expected - before).abs().max() > 0.5, "the centre matters"
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+        assert (expected - before).abs().max() > 0.5, "the centre matters"
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+        module.recentre(centre)
+        torch.testing.assert_close(module.mean, centre)
+        torch.testing.assert_close(module.judge(features, tokens), found, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -82,6 +87,25 @@ def test_first_steps_keep_what_the_probe_gave(tmp_path: Path, monkeypatch: pytes
     assert start == again, "where nothing has moved, the centre is the probe's"
     assert max(centred) < 3 * start, (start, centred)
     assert min(plain) > 5 * start, (start, plain)
+
+
+def test_a_run_that_starts_from_another_learns_from_where_that_one_ended(tmp_path: Path) -> None:
+    lay_down(tmp_path, n=192, signal=20)
+    moved = {"kind": "cut", "blocks": 1, "lr": 1e-3, "batch_size": 16}
+    budget = {"max_epochs": 3, "patience": 3, "max_minutes": 5}
+    first = tune(tmp_path, parse_spec(tree(method=moved, budget=budget)), report=lambda facts: None)
+    assert json.loads((first / "loop.json").read_text())["best_step"] > 0
+    still = {"kind": "full", "lr": 1e-9, "head_lr": 1e-9, "batch_size": 16, "warm_start": first.name}
+    run = tune(
+        tmp_path,
+        parse_spec(tree(method=still, budget=budget, data={"augment": "none"})),
+        report=lambda facts: None,
+    )
+    rows = pq.read_table(run / "history.parquet").to_pylist()
+    train = [r["value"] for r in rows if r["name"] == "train/loss"]
+    tuned = [r["value"] for r in rows if r["name"] == "tune/loss"]
+    assert max(train) < 2 * max(tuned), (train, tuned)  # what was folded into the biases is not counted twice
+    assert tuned == pytest.approx(tuned[:1] * len(tuned), rel=1e-3)
 
 
 def test_a_batch_too_small_to_have_a_mean_is_not_centred(tmp_path: Path) -> None:
