@@ -5,7 +5,8 @@ Writes benchmarks/results/resume.json. Runs of a tiny **random** backbone on a *
 moving average, and LoRA, cut or full tuning; a checkpoint after every step, so that kills fall into writing. Each run is a
 process of its own (forked from one that has tuned before, so that modules are imported once), killed four times by SIGKILL and
 then left to end; adapter, head and predictions (written last of the three) are compared byte by byte with those of a run that
-nobody killed; the evaluation that would follow is not waited for. In the same process the Trainer of transformers is treated
+nobody killed, and so is the loop's last state (weights, their average, the optimiser's moments): what is released may be a start
+that nothing beat; the evaluation that would follow is not waited for. In the same process the Trainer of transformers is treated
 likewise: a small network with random augmentation and dropout, a checkpoint every three steps of five an epoch, killed a moment
 after one was written, `resume_from_checkpoint`.
 """
@@ -34,6 +35,7 @@ import transformers
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from tests.training.loop_state import digest
 from tests.training.planted import SIZE, lay_down, tree
 from training.spec import parse_spec
 from training.tune import tune
@@ -90,7 +92,7 @@ def summed_up(asked: argparse.Namespace, ours: Tally, peers: Tally, seconds: flo
     return {
         "about": "kill -9 and resume; tiny random backbone, synthetic cohort, CPU, 1 thread; "
         f"python -m benchmarks.tuning.bench_resume --kills {asked.kills} --peers {asked.peers} --seed {asked.seed}",
-        "compared": list(RELEASED),
+        "compared": [*RELEASED, "the loop's last state"],
         "rwid": vars(ours),
         "transformers.Trainer": vars(peers),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
@@ -269,9 +271,10 @@ def has_ended(pid: int) -> bool:
 
 
 def digests(lake: Path) -> dict[str, str]:
-    """sha256 of what the one run of a lake released."""
+    """sha256 of what the one run of a lake released, and of its loop's last state."""
     (run,) = (lake / "runs").iterdir()
-    return {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in RELEASED}
+    released = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in RELEASED}
+    return {**released, "loop": digest(run)}
 
 
 if __name__ == "__main__":

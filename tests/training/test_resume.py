@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.training.loop_state import digest
 from tests.training.planted import lay_down, tree
 from training import checkpoint
 from training.__main__ import main
@@ -39,7 +40,9 @@ def released(run: Path) -> dict[str, str]:
         "metrics.parquet",
         "preprocess.json",
     )
-    return {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in names}
+    return {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in names} | {
+        "loop": digest(run)
+    }
 
 
 def kill_at(lake: Path, spec: dict[str, object], step: int) -> None:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.training.loop_state import digest
 from tests.training.planted import lay_down, tree
 from training import checkpoint, loop
 from training.attempt import recorded
@@ -126,6 +127,7 @@ def test_dropout_and_average_go_on_as_if_nothing_had_happened(tmp_path: Path) ->
     resumed = tune(broken, spec, report=quiet)
     for name in ("adapter.safetensors", "head.safetensors", "predictions.parquet"):
         assert (resumed / name).read_bytes() == (straight / name).read_bytes()
+    assert digest(resumed) == digest(straight)
     dry = tune(whole, parse_spec(tree(method={**method, "dropout": 0.0}, budget=SHORT)), report=quiet)
     assert (dry / "adapter.safetensors").read_bytes() != (straight / "adapter.safetensors").read_bytes()
     assert json.loads((straight / "adapter_config.json").read_text())["lora_dropout"] == 0.3
