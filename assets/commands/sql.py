@@ -38,7 +38,10 @@ def sql(
     settings = session.settings()
     if views:
         statements = _views(settings.places.lake, snapshot)
-        session.done({"views": statements}, "\n".join(statements))
+        if session.is_json:
+            session.done({"views": statements})
+        else:  # as it is: a console would break long paths into lines
+            sys.stdout.write("\n".join(statements) + "\n")
         return
     if not query:
         raise ConfigurationError('Give a query: rwid sql "SELECT count(*) FROM studies"; or --views.')

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -140,10 +141,13 @@ def test_sql_with_more_columns_than_fit_tells_row_under_row(
     assert len(told["study_id"]) == 36
 
 
-def test_sql_views_work_in_a_plain_duckdb(ingested: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sql_views_work_in_a_plain_duckdb_however_long_the_path_of_the_home(
+    ingested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import duckdb
 
-    assert main(["sql", "--views", "--home", str(ingested)]) == 0
+    home = shutil.copytree(ingested, tmp_path / ("deep" * 40) / "home")
+    assert main(["sql", "--views", "--home", str(home)]) == 0
     with duckdb.connect() as con:
         con.execute(capsys.readouterr().out)
         assert con.sql("SELECT count(*) FROM studies").fetchall()[0][0] > 0
