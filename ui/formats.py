@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
 DASH = "–"
+_METRICS = {
+    "auroc": "AUROC", "auprc": "AUPRC", "ece": "ECE", "brier": "Brier score", "mae": "MAE", "rmse": "RMSE", "r2": "R²",
+    "pearson": "Pearson r", "spearman": "Spearman ρ", "c_index": "C-index", "c_index_over_clinical": "C-index over covariates",
+    "dice": "Dice", "nsd": "surface Dice (NSD)", "hd95_mm": "HD95 (mm)", "f1": "F1",
+}  # fmt: skip
 
 
 def count(value: float | None) -> str:
@@ -99,6 +106,19 @@ def short(identifier: object) -> str:
 def words(name: str | None) -> str:
     """A machine name as words: pleural_effusion becomes pleural effusion."""
     return DASH if not name else name.replace("_", " ")
+
+
+def metric_name(name: str) -> str:
+    """A metric as papers write it: auroc becomes AUROC, c_index becomes C-index."""
+    return _METRICS.get(name, words(name))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names sorted as people count: day 90 before day 365."""
+    return sorted(
+        names,
+        key=lambda n: [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in re.split(r"(\d+)", n)],
+    )
 
 
 def plural(n: float, noun: str, many: str | None = None) -> str:

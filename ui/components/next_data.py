@@ -45,7 +45,7 @@ def show(catalog: Catalog, run: dict[str, Any]) -> None:
                 _sites(found),
                 "site",
                 colour="how",
-                metric="AUROC",
+                metric="gain in AUROC",
                 title="What each site adds to the others",
                 reference=0,
             )

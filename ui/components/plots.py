@@ -168,20 +168,31 @@ def prevalence(frame: pd.DataFrame) -> None:
     )
 
 
-def curves(frame: pd.DataFrame, names: Sequence[str], *, title: str) -> None:
-    """Training curves: columns step, name, value."""
+def curves(frame: pd.DataFrame, names: Sequence[str], *, title: str, by: str = "step") -> None:
+    """Training curves: columns name, value and `by`, which is the step or, on a log scale, a quantity above 0."""
     frame = frame[frame["name"].isin(list(names))]
+    is_step = by == "step"
+    axis = (
+        alt.Axis(tickMinStep=1, format=",d", grid=False)
+        if is_step
+        else alt.Axis(tickCount=6, format="~g", grid=False)
+    )
     drawn = (
         alt.Chart(frame)
         .mark_line(point=alt.OverlayMarkDef(size=22), strokeWidth=2)
         .encode(
-            x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, format=",d", grid=False)),
+            x=alt.X(
+                f"{by}:Q",
+                title=by,
+                axis=axis,
+                scale=alt.Undefined if is_step else alt.Scale(type="log", nice=False),
+            ),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
             color=alt.Color("name:N", legend=_legend()),
-            tooltip=["name:N", alt.Tooltip("step:Q", format=","), alt.Tooltip("value:Q", format=".4f")],
+            tooltip=["name:N", alt.Tooltip(f"{by}:Q", format="~g"), alt.Tooltip("value:Q", format=".4f")],
         )
     )
-    _draw(drawn.properties(height=240, title=_title(title)), f"{title} by training step")
+    _draw(drawn.properties(height=240, title=_title(title)), f"{title} by {by}")
 
 
 def learning_curve(frame: pd.DataFrame) -> None:

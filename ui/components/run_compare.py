@@ -14,6 +14,7 @@ import streamlit as st
 
 from curation.records import ConfigurationError
 from training.ladder import RUNGS
+from training.metrics import LOWER_IS_BETTER
 from training.shared_studies import Common
 from ui import formats
 from ui.catalog import Catalog
@@ -95,16 +96,20 @@ def _compared(catalog: Catalog, picked: Mapping[str, str], runs: Sequence[Mappin
         )
         by = catalog.compared_by(tuple(picked), label)
         key = f"compare_by_{by[0]}"  # choices differ by kind of label: each keeps its own
-        metric = st.selectbox("Metric", by, key=key, bind="query-params", width=170, format_func=_metric)
+        metric = st.selectbox(
+            "Metric", by, key=key, bind="query-params", width=170, format_func=formats.metric_name
+        )
     common, lines, differences = catalog.comparison(tuple(picked), split, label, metric)
     _say_on_what(common)
+    if metric in LOWER_IS_BETTER:
+        st.caption(f"{formats.metric_name(metric)}: lower is better, so a gain below 0 is an improvement.")
     lines = lines.assign(run=lines["run_id"].map(picked))
     overall = lines[lines["site"] == "all"]
     order = list(picked.values())
     side = st.grid(2, min_column_width=380)
     with side, st.container(border=True):
         plots.intervals(
-            overall[overall["arm"] != "gain"], "run", order=order, metric=_metric(metric),
+            overall[overall["arm"] != "gain"], "run", order=order, metric=formats.metric_name(metric),
             title=f"{formats.words(label)}, {split}", reference=0.5 if metric in ("auroc", "c_index") else None,
         )  # fmt: skip
     with side, st.container(border=True):
@@ -113,7 +118,7 @@ def _compared(catalog: Catalog, picked: Mapping[str, str], runs: Sequence[Mappin
             gain,
             "run",
             order=order,
-            metric=f"gain in {_metric(metric)}",
+            metric=f"gain in {formats.metric_name(metric)}",
             title="Tuned minus untuned, paired",
             reference=0,
         )
@@ -189,7 +194,7 @@ def _differences(differences: pd.DataFrame, picked: Mapping[str, str], metric: s
     )
     overall = shown[shown["site"] == "all"]
     with st.container(border=True):
-        plots.intervals(overall, "pair", metric=f"difference in {_metric(metric)}", title="Over all sites", reference=0,
+        plots.intervals(overall, "pair", metric=f"difference in {formats.metric_name(metric)}", title="Over all sites", reference=0,
                         order=list(overall["pair"]))  # fmt: skip
     told = pd.DataFrame(
         {
@@ -207,10 +212,6 @@ def _differences(differences: pd.DataFrame, picked: Mapping[str, str], metric: s
         st.caption(
             "No correction for looking at many pairs: judge a family of pairs by its intervals, not by one p."
         )
-
-
-def _metric(name: str) -> str:
-    return {"c_index": "C-index", "pearson": "Pearson", "spearman": "Spearman"}.get(name, name.upper())
 
 
 def _shown(row: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from ui.dagster_client import DagsterClient, DagsterRefusedError, DagsterRun, Da
 
 LOOK_EVERY_S = 1.0
 _LOG_LINES = 40
+STRENGTH, STRENGTH_SAID = "probe/strength", "strength of regularisation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,9 @@ def awaited(run_id: str, is_there: Callable[[], bool]) -> bool:
 def _curves(history: pd.DataFrame) -> None:
     if history.empty:
         return
+    by = "step"
+    if STRENGTH in set(history["name"]):
+        history, by = _by_strength(history), STRENGTH_SAID
     names = list(dict.fromkeys(history["name"]))
     losses = [n for n in names if "loss" in n]
     rates = [n for n in names if n in ("lr", "head_lr", "examples_per_s") or n.endswith("/strength")]
@@ -119,7 +123,14 @@ def _curves(history: pd.DataFrame) -> None:
     panels = [(n, title) for n, title in ((losses, "Loss"), (scores, "Score on the tune split")) if n]
     for place, (shown, title) in zip(st.columns(max(1, len(panels))), panels, strict=True):
         with place, st.container(border=True):
-            plots.curves(history, shown, title=title)
+            plots.curves(history, shown, title=title, by=by)
+
+
+def _by_strength(history: pd.DataFrame) -> pd.DataFrame:
+    """A probe is not learned step by step: each of its steps is another strength of regularisation."""
+    strengths = history[history["name"] == STRENGTH].set_index("step")["value"]
+    rest = history[(history["name"] != STRENGTH) & history["step"].isin(strengths.index)]
+    return rest.assign(**{STRENGTH_SAID: rest["step"].map(strengths)})
 
 
 def _cancel(found: DagsterRun | None) -> None:

@@ -35,11 +35,11 @@ def show(
             "Tuned": _estimate(arms.get("tuned")),
             "Gain, paired": _estimate(arms.get("gain"), sign=True),
             "Studies": formats.count(arms["tuned"]["n"]) if "tuned" in arms else formats.DASH,
-            "Positive": formats.count(arms["tuned"]["n_positive"]) if "tuned" in arms else formats.DASH,
+            **_positive(arms.get("tuned")),
         },
         helps={
             "Untuned": (report.get("baseline") or {}).get("is", "The same model before tuning."),
-            "Gain, paired": "Tuned minus untuned on the same studies, with its own interval.",
+            "Gain, paired": f"Tuned minus untuned on the same studies, with its own interval.{_better(metric)}",
         },
     )
     _verdict(arms.get("gain"), metric)
@@ -49,7 +49,7 @@ def show(
             by_site,
             "site",
             title=f"{formats.words(label)}, {split} split, per site",
-            metric=metric.upper(),
+            metric=formats.metric_name(metric),
             reference=CHANCE.get(metric),
         )
     groups = here[
@@ -61,13 +61,15 @@ def show(
                 groups,
                 "subgroup",
                 title="Subgroups and strata",
-                metric=metric.upper(),
+                metric=formats.metric_name(metric),
                 reference=CHANCE.get(metric),
             )
     with st.expander("All numbers", icon=":material/table:"):
+        known = metrics.drop(columns=["run_id"]).dropna(axis=1, how="all")  # measurements have no positives
         st.dataframe(
-            metrics.drop(columns=["run_id"]),
+            known,
             hide_index=True,
+            placeholder=formats.DASH,
             column_config={c: st.column_config.NumberColumn(format="%.3f") for c in ("value", "low", "high")},
             alt="Every metric of the run",
         )
@@ -80,12 +82,17 @@ def _choose(metrics: pd.DataFrame) -> tuple[pd.DataFrame, str, str, str]:
     with st.container(horizontal=True):
         split = st.selectbox("Split", splits, key="split", bind="query-params", width=170)
         here = metrics[metrics["split"] == split]
-        labels = sorted(here["label"].unique(), key=lambda v: (v == "macro", v))
-        label = st.selectbox("Label", labels, key="label", bind="query-params", width=220)
+        labels = sorted(formats.in_order(here["label"].unique()), key=lambda v: v == "macro")
+        label = st.selectbox(
+            "Label", labels, key="label", bind="query-params", width=220, format_func=formats.words,
+            help="macro: the mean over the labels." if "macro" in labels else None,
+        )  # fmt: skip
         here = here[here["label"] == label]
         names = [n for n in _FIRST if n in set(here["name"])]
         names += sorted(set(here["name"]) - set(names))
-        metric = st.selectbox("Metric", names, key="metric", bind="query-params", width=170)
+        metric = st.selectbox(
+            "Metric", names, key="metric", bind="query-params", width=220, format_func=formats.metric_name
+        )
     return here[here["name"] == metric], label, metric, split
 
 
@@ -95,11 +102,21 @@ def _estimate(row: dict[str, Any] | None, *, sign: bool = False) -> str:
     return f"{row['value']:+.3f}" if sign else formats.metric(row["value"])
 
 
+def _positive(row: dict[str, Any] | None) -> dict[str, str]:
+    """How many of the studies are positive; nothing of measurements, which have none."""
+    return {} if row is None or pd.isna(row["n_positive"]) else {"Positive": formats.count(row["n_positive"])}
+
+
+def _better(metric: str) -> str:
+    return " Lower is better: a gain below 0 is an improvement." if metric in LOWER_IS_BETTER else ""
+
+
 def _verdict(gain: dict[str, Any] | None, metric: str) -> None:
     if gain is None or gain["value"] != gain["value"] or gain["low"] is None or gain["low"] != gain["low"]:
         return
-    told = f"Gain in {metric.upper()} {gain['value']:+.3f}, 95 % interval {gain['low']:+.3f} to {gain['high']:+.3f}"
+    told = f"Gain in {formats.metric_name(metric)} {gain['value']:+.3f}, 95 % interval {gain['low']:+.3f} to {gain['high']:+.3f}"
     sign = -1 if metric in LOWER_IS_BETTER else 1
+    told += " (lower is better)" if sign < 0 else ""
     low, high = sorted((sign * gain["low"], sign * gain["high"]))
     if low > 0:
         st.success(f"{told}: better than untuned on these studies.", icon=":material/trending_up:")

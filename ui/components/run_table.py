@@ -48,7 +48,7 @@ def run_table(runs: Sequence[dict[str, Any]], metrics: pd.DataFrame, *, key: str
                 "model": spec.get("model", {}).get("id"),
                 "method": spec.get("method", {}).get("kind"),
                 "task": ", ".join(spec.get("task", {}).get("labels", [])),
-                "metric": (shown.get("metric") or "").upper(),
+                "metric": formats.metric_name(shown.get("metric") or ""),
                 "untuned": shown.get("untuned"),
                 "tuned": shown.get("tuned"),
                 "started": run.get("started_at_utc"),

@@ -30,6 +30,7 @@ def show(catalog: Catalog, run: Mapping[str, Any]) -> None:
     """Choice of the list, filters, cards, and the corrections not yet recorded."""
     run_id = str(run["run_id"])
     labels, sites = catalog.judged(run_id)
+    labels = formats.in_order(labels)
     if not labels:
         return
     st.header("Look again", anchor=False)
@@ -122,6 +123,14 @@ def _card(catalog: Catalog, run: Mapping[str, Any], row: Mapping[str, Any]) -> N
             corrections.form(run, study, str(row["label"]))
 
 
+def _answered(row: Mapping[str, Any]) -> str:
+    if "rank" in row:
+        return f"probability {row['score']:.2f}"
+    target = row.get("target")
+    is_measured = target is not None and pd.notna(target) and float(target) not in (-1, 0, 1)
+    return f"predicted {row['score']:.3g}" if is_measured else f"scored {row['score']:.2f}"
+
+
 def _badges(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     told = []
     label = formats.words(str(row["label"]))
@@ -138,7 +147,7 @@ def _badges(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     else:
         told.append((f"{label}: {row['why']}", "violet"))
     if pd.notna(row["score"]):
-        told.append((f"{'scored' if 'rank' not in row else 'probability'} {row['score']:.2f}", "gray"))
+        told.append((_answered(row), "gray"))
     if row.get("is_wrong"):
         told.append(("false negative" if float(target or 0) > 0.5 else "false positive", "red"))
     if row.get("is_report_conflict"):

@@ -32,9 +32,8 @@ tables.linked(
     view="views/cohort.py",
     parameter="cohort",
     key="open_cohort",
-    columns={
-        "name": st.column_config.TextColumn("Cohort", width="medium"),
-        "purpose": st.column_config.TextColumn("Purpose", width="large"),
+    columns={  # counts first: a narrow window shows them without scrolling
+        "name": st.column_config.TextColumn("Cohort"),
         "studies": st.column_config.NumberColumn("Studies", format="localized", width="small"),
         "patients": st.column_config.NumberColumn("Patients", format="localized", width="small"),
         "sites": st.column_config.NumberColumn("Sites", width="small"),
@@ -42,6 +41,7 @@ tables.linked(
             "Snapshot", width="small", help="The lake's snapshot it was built from."
         ),
         "runs": st.column_config.NumberColumn("Runs", width="small"),
+        "purpose": st.column_config.TextColumn("Purpose", width="large"),
         "cohort_id": "Id",
     },
     alt="Frozen cohorts",
