@@ -24,7 +24,7 @@ from pydicom import dcmread
 from curation.cohort_folder import find_cohort
 from curation.lake import Lake
 from curation.pack import read_tiles
-from curation.records import ConfigurationError
+from curation.records import REASONS, ConfigurationError
 from curation.scratch import Scratch, scratch_lake
 from curation.settings import Settings
 from training.export import Tuned, load_tuned
@@ -33,7 +33,15 @@ from training.runs import RunFolder, replace_file
 Progress = Callable[[str, int, int], None]
 
 BATCH = 32
+NO_DICOM = {"not_dicom", "directory", "unreadable_report", "unlinked_report"}
 PREDICTIONS, REFUSED = "predictions.parquet", "refused.parquet"
+
+MEANINGS = {
+    **REASONS,
+    "not_tuned_on": "A modality or kind of series that the run was not tuned on.",
+    "no_segmentation_object": "Judged, but its masks have no place in space, so no SEG object was written.",
+}
+"""What each reason in refused.parquet means."""
 
 SCHEMA = pa.schema(
     [
@@ -82,7 +90,8 @@ def predict(
     """Judges every series under SRC that is of a modality and kind the run was tuned on; writes OUT/predictions.parquet,
     OUT/refused.parquet and OUT/sr/*.dcm, of a run that draws OUT/seg/*.dcm. The same again writes the same rows.
 
-    Raises ConfigurationError where nothing lies at SRC, the run is not there or not finished, its model lacks a part, or OUT lies in SRC.
+    Raises ConfigurationError where nothing lies at SRC, the run is not there or not finished, its model lacks a part, OUT lies in
+    SRC, no DICOM image is under SRC, or (after refused.parquet is written) none of its series could be judged.
     """
     if out.resolve() == src.resolve() or out.resolve().is_relative_to(src.resolve()):
         raise ConfigurationError(f"{out} lies in {src}; name a folder outside of it.")
@@ -94,6 +103,8 @@ def predict(
     tuned = load_tuned(run.path, backbone_cache)
     wanted = _tuned_on(Lake(settings.places.lake), tuned.spec.cohort)
     with scratch_lake(settings, src, site, progress) as scratch:
+        if not _has_dicom(scratch.curated.refusals, scratch.curated.instances):
+            raise ConfigurationError(_no_image(src, scratch))
         judged, refused = _judge(tuned, scratch, wanted, progress)
     facts = {
         "run_id": run_id,
@@ -112,7 +123,35 @@ def predict(
     _write_parquet(
         out / REFUSED, pa.Table.from_pylist(reasons, pa.schema([("reason", pa.string()), ("n", pa.int64())]))
     )
+    if not judged:
+        raise ConfigurationError(_none_judged(src, refused, wanted, out / REFUSED))
     return Summary(run_id, len(judged), documents, dict(sorted((+refused).items())), out)
+
+
+def _has_dicom(refusals: Mapping[str, int], instances: int) -> bool:
+    """Whether anything that arrived was a DICOM object, taken or refused."""
+    return bool(instances) or bool(set(refusals) - NO_DICOM)
+
+
+def _no_image(src: Path, scratch: Scratch) -> str:
+    n = scratch.curated.arrivals
+    return (
+        f"No DICOM image lies under {src}: {'it holds no file' if not n else f'none of its {n} files is one'}. Looked for are DICOM "
+        "files by their content, whatever their name, in all folders below and in archives. Give the folder that holds them."
+    )
+
+
+def _none_judged(
+    src: Path, refused: Mapping[str, int], wanted: set[tuple[str, str | None]], told: Path
+) -> str:
+    reasons = "; ".join(
+        f"{why} {n} ({MEANINGS.get(why, 'no tile could be made')})" for why, n in sorted(refused.items()) if n
+    )
+    kinds = ", ".join(sorted({f"{modality} {kind or ''}".strip() for modality, kind in wanted}))
+    return (
+        f"No series under {src} could be judged: {reasons}. The run was tuned on {kinds}: give images of that kind, or a run that was "
+        f"tuned on these. The counts are in {told}."
+    )
 
 
 def model_digest(run_dir: Path) -> str:

@@ -6,11 +6,9 @@ from typing import Annotated
 import typer
 
 from assets.console import Session, table
-from curation.records import REASONS
 
 DOCUMENTS = {"sr": "structured reports", "seg": "segmentations"}
 """Folder of DICOM that is written beside the predictions, and what lies in it."""
-MEANINGS = {**REASONS, "not_tuned_on": "A modality or kind of series that the run was not tuned on."}
 
 
 def predict(
@@ -33,12 +31,14 @@ def predict(
     """Judge DICOM with a tuned model: predictions as Parquet and as DICOM SR (TID 1500) that points to its images.
 
     SRC is read the way a delivery is, in a private folder that is deleted in the end, so that a file gets the score
-    it would get in the lake. Series of a modality or kind the run was not tuned on are counted, not judged.
+    it would get in the lake. Series of a modality or kind the run was not tuned on are counted, not judged; where none is
+    left it ends with 2 and says why.
 
     The output names the source's UIDs, and each SR carries its patient: keep both where SRC may lie, not in the lake.
 
     Example: rwid predict 3f2a9c0d1e4b5a67 /data/new-studies --out /data/predictions
     """
+    from training.predict import MEANINGS
     from training.predict import predict as judge
 
     session: Session = context.obj
