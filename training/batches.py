@@ -210,6 +210,7 @@ def _in_window(layout: Layout) -> int:
 class Steps:
     """Which examples each step of a run shows: batches of an epoch's order, epoch after epoch.
 
+    An epoch's batches are of one size, or one less: a rest of a few would have a step of its own, and no mean to speak of.
     With `world` processes a step shows the same examples as one process would with a batch `world` times as large, each
     process every world-th of them: every example once an epoch, none twice to fill up; at an epoch's end a process may
     get one less than another, or none.
@@ -243,7 +244,8 @@ class Steps:
         epoch, offset = divmod(step, self.an_epoch)
         if epoch != self._epoch:
             order = epoch_order(self._indices, self._seed, epoch, self._layout)
-            self._batches = [b[self._rank :: self._world] for b in batches_of(order, self._size)]
+            shown = np.array_split(order, self.an_epoch)
+            self._batches = [b[self._rank :: self._world] for b in shown]
         if epoch != self._epoch or step != self._due:
             self._expect(self._batches[offset:])
         self._epoch, self._due = epoch, step + 1

@@ -157,3 +157,10 @@ def test_a_pack_that_fits_lies_on_the_gpu(pack: Path) -> None:
     assert on_gpu.take(order).is_cuda and torch.equal(on_gpu.take(order).cpu(), plain.take(order))
     shown = batches.augment(on_gpu.take(order[:4]), order[:4], 1, 1)
     assert torch.allclose(shown.cpu(), batches.augment(plain.take(order[:4]), order[:4], 1, 1), atol=0.1)
+
+
+def test_no_rest_of_a_few_gets_a_step_of_its_own() -> None:
+    steps = Steps(np.arange(113), 1, 16)
+    epoch = [steps.at(step)[2] for step in range(steps.an_epoch)]
+    assert sorted({len(batch) for batch in epoch}) == [14, 15]
+    assert sorted(np.concatenate(epoch).tolist()) == list(range(113))
