@@ -136,7 +136,7 @@ def _has_dicom(refusals: Mapping[str, int], instances: int) -> bool:
 def _no_image(src: Path, scratch: Scratch) -> str:
     n = scratch.curated.arrivals
     return (
-        f"No DICOM image lies under {src}: {'it holds no file' if not n else f'none of its {n} files is one'}. Looked for are DICOM "
+        f"No DICOM image lies under {src}: {'nothing in it could be one' if not n else f'no file in it is one ({n} looked at)'}. Looked for are DICOM "
         "files by their content, whatever their name, in all folders below and in archives. Give the folder that holds them."
     )
 

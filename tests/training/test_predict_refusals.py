@@ -53,7 +53,8 @@ def ask(finished: tuple[Path, str], src: Path, out: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("files", "told"), [((), "holds no file"), (("a.txt", "b.dcm"), "none of its 2 files is one")]
+    ("files", "told"),
+    [((), "nothing in it could be one"), (("a.txt", "b.dcm"), "no file in it is one (2 looked at)")],
 )
 def test_a_folder_without_dicom_is_told_what_was_looked_for(
     finished: tuple[Path, str], tmp_path: Path, files: tuple[str, ...], told: str

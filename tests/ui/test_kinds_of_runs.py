@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 
 from curation.cohort_spec import CohortSpec
+from curation.lake import Lake
 from curation.settings import load_settings, open_home
 from tests.training.planted import lay_down, tree
 from tests.ui.conftest import OFF, Draw, _draw
 from tests.ui.test_pages import metrics, texts
 from ui import formats
+from ui.catalog import Catalog
 from ui.components import run_progress
 
 pytest.importorskip("torch")
@@ -94,3 +96,12 @@ def test_metrics_are_written_as_papers_write_them_and_days_in_their_order() -> N
     assert formats.in_order(["died by day 365", "died by day 90", "a"]) == [
         "a", "died by day 90", "died by day 365",
     ]  # fmt: skip
+
+
+def test_labels_that_are_numbers_have_quartiles(tmp_path: Path) -> None:
+    folder = lay_down(tmp_path, n=60, outcome=True)
+    catalog = Catalog(Lake(tmp_path), None)
+    measured = catalog.numbers(folder.name)
+    assert set(measured["label"]) == {"days"} and measured["studies"].sum() == 60
+    assert (measured["low"] <= measured["median"]).all() and (measured["median"] <= measured["high"]).all()
+    assert set(catalog.numbers(folder.name, "covariates")["label"]) == {"age"}

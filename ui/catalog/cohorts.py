@@ -72,6 +72,20 @@ class Cohorts(Opened):
             [self.members_file(cohort_id)],
         )
 
+    def numbers(self, cohort_id: str, column: str = "labels") -> pd.DataFrame:
+        """Per label (or covariate) that is a number and not yes or no, site and split: studies, known, and quartiles."""
+        if column not in ("labels", "covariates"):
+            raise ValueError(f"{column!r} is neither labels nor covariates.")
+        return self.table(
+            f"""WITH given AS (SELECT DISTINCT study_id, site, split, unnest({column}) AS l FROM read_parquet(?)),
+                     named AS (SELECT l.name AS label, l.value AS value, study_id, site, split FROM given)
+                SELECT label, site, split, count(*) AS studies, count(value) AS known, quantile_cont(value, 0.25) AS low,
+                       median(value) AS median, quantile_cont(value, 0.75) AS high
+                FROM named WHERE label IN (SELECT label FROM named WHERE value NOT IN (-1, 0, 1))
+                GROUP BY ALL ORDER BY label, site, split""",
+            [self.members_file(cohort_id)],
+        )
+
     def label_names(self, cohort_id: str, column: str = "labels") -> list[str]:
         """The names of a cohort's labels or covariates."""
         found = self.prevalence(cohort_id, column)

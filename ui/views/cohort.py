@@ -90,10 +90,25 @@ if tabs["Splits and labels"].open:
         with st.container(border=True):
             plots.by_split(splits, "site", title="Sites")
         for column, name in (("labels", "Labels"), ("covariates", "Covariates")):
-            found = catalog.prevalence(cohort_id, column)
+            found, measured = catalog.prevalence(cohort_id, column), catalog.numbers(cohort_id, column)
             if found.empty:
                 continue
             st.subheader(name, anchor=False)
+            if len(measured):
+                st.caption("Those that are numbers, with their quartiles at each site:")
+                st.dataframe(
+                    measured, hide_index=True, placeholder=formats.DASH,
+                    column_config={
+                        "label": "Label", "site": "Site", "split": "Split", "studies": "Studies", "known": "Known",
+                        "low": st.column_config.NumberColumn("Lower quartile", format="%.4g"),
+                        "median": st.column_config.NumberColumn("Median", format="%.4g"),
+                        "high": st.column_config.NumberColumn("Upper quartile", format="%.4g"),
+                    },
+                    alt=f"{name} that are numbers: quartiles per site and split",
+                )  # fmt: skip
+                found = found[~found["label"].isin(measured["label"])]
+            if found.empty:
+                continue
             with st.container(border=True):
                 plots.prevalence(found)
             st.dataframe(
