@@ -13,10 +13,12 @@ from pydicom import dcmread
 from curation.lake import Lake
 from curation.records import ConfigurationError
 from curation.settings import load_settings
+from curation.tile import letterbox
 from tests.curation.segmented import deliver, make_lake
 from training.decoder import SCALE, Decoder
 from training.masks import drawn_masks
 from training.predict import predict
+from training.segmentation_object import on_image
 from training.spec import parse_spec
 from training.task import find_task
 from training.tune import tune
@@ -149,3 +151,13 @@ def test_a_decoder_draws_each_tile_by_itself() -> None:
     assert torch.equal(both[0, :, 0], changed[0, :, 0])
     assert not torch.equal(both[0, :, 1], changed[0, :, 1])
     assert drawn_masks(both.numpy().astype(np.float64), 20).shape == (2, 3, 2, 20, 20)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(48, 96), (96, 48), (51, 97)])
+def test_a_mask_lies_where_it_was_seen_on_images_that_are_not_square(rows: int, columns: int) -> None:
+    y, x = np.mgrid[:rows, :columns]
+    mask = ((y / rows - 0.3) / 0.15) ** 2 + ((x / columns - 0.7) / 0.1) ** 2 <= 1
+    tile, _, _ = letterbox(mask * 255.0, 56)
+    drawn = on_image(tile[None] / 255.0 - 0.5, 56, rows, columns)[0]
+    assert drawn.shape == mask.shape
+    assert 2 * (drawn & mask).sum() / (drawn.sum() + mask.sum()) > 0.95
