@@ -39,6 +39,7 @@ PREDICTIONS, REFUSED = "predictions.parquet", "refused.parquet"
 MEANINGS = {
     **REASONS,
     "not_tuned_on": "A modality or kind of series that the run was not tuned on.",
+    "in_archive": "A series in an archive: unpack it, for what is written points to files.",
     "no_segmentation_object": "Judged, but its masks have no place in space, so no SEG object was written.",
 }
 """What each reason in refused.parquet means."""
@@ -137,7 +138,7 @@ def _no_image(src: Path, scratch: Scratch) -> str:
     n = scratch.curated.arrivals
     return (
         f"No DICOM image lies under {src}: {'nothing in it could be one' if not n else f'no file in it is one ({n} looked at)'}. Looked for are DICOM "
-        "files by their content, whatever their name, in all folders below and in archives. Give the folder that holds them."
+        "files by their content, whatever their name, in all folders below. Give the folder that holds them."
     )
 
 
@@ -184,7 +185,7 @@ def _judge(
         found = con.execute(
             "SELECT series_id, study_id, patient_id, modality, kind FROM series ORDER BY series_id"
         ).fetchall()
-        sources = con.execute("SELECT instance_id, source_digest FROM instances").fetchall()
+        sources = con.execute("SELECT instance_id, source_digest, series_id FROM instances").fetchall()
         hashes = con.execute("SELECT instance_id, frame_index, pixel_sha256 FROM frames").fetchall()
     members = [
         dict(zip(("series_id", "study_id", "patient_id"), row[:3], strict=True))
@@ -192,9 +193,12 @@ def _judge(
         if (row[3], row[4]) in wanted
     ]
     refused["not_tuned_on"] += len(found) - len(members)
+    packed = {series for _, digest, series in sources if bytes(digest) not in scratch.files}
+    refused["in_archive"] += sum(m["series_id"] in packed for m in members)
+    members = [m for m in members if m["series_id"] not in packed]
     files = {
         instance: scratch.files[bytes(digest)]
-        for instance, digest in sources
+        for instance, digest, _ in sources
         if bytes(digest) in scratch.files
     }
     sums = {(instance, index): bytes(digest) for instance, index, digest in hashes}

@@ -1,5 +1,6 @@
 """What `predict` cannot do is told in a sentence: what is asked wrongly, folders without images, series that do not fit."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +83,18 @@ def test_where_every_series_is_refused_the_reasons_are_told_and_counted(
     assert "tuned on CR" in said
     written = {r["reason"]: r["n"] for r in pq.read_table(tmp_path / "out" / "refused.parquet").to_pylist()}
     assert written == {"not_tuned_on": 2, "truncated": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_images_in_an_archive_are_told_to_be_unpacked(
+    finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ct = segmented.ct(1, 0, np.zeros((64, 64)), "1.2.3", "1.2.4")
+    ct.save_as(tmp_path / "one.dcm", enforce_file_format=True)
+    (tmp_path / "src").mkdir()
+    with zipfile.ZipFile(tmp_path / "src" / "all.zip", "w") as archive:
+        archive.write(tmp_path / "one.dcm", "one.dcm")
+    monkeypatch.setattr("training.predict._tuned_on", lambda lake, cohort: {("CT", "axial")})
+    said = ask(finished, tmp_path / "src", tmp_path / "out")
+    assert "in_archive 1 (A series in an archive: unpack it" in said
