@@ -39,7 +39,7 @@ def never_seen(rows: Sequence[Metric], headline: str) -> Iterator[Item]:
     whole = [(key, arms) for key, arms in cells.items() if {"untuned", "tuned", "gain"} <= set(arms)]
     if not whole:
         yield Item("generalisation", "never seen", "not_applicable", None,
-                   "no site was kept out that holds both classes; set split.holdout_sites or split.policy")  # fmt: skip
+                   "no site was kept out on which it can be judged; set split.holdout_sites or split.policy")  # fmt: skip
     for (site, label), arms in whole:
         gain = arms["gain"]
         interval = "" if gain.low is None else f" [{gain.low:+.3f}, {gain.high:+.3f}]"

@@ -255,8 +255,8 @@ def _beside_clinical(
     judge = np.flatnonzero(scores.split == "tune")
     member = scores.index[judge]
     events = int(seen(examples.labels[member])[1].sum()) if len(member) else 0
-    if events < EVENTS_A_VARIABLE * (len(examples.covariates) + 1):
-        text = f"{events} events on the tune split, which is fewer than {EVENTS_A_VARIABLE} a variable"
+    if events < (needed := EVENTS_A_VARIABLE * (len(examples.covariates) + 1)):
+        text = f"{events} events on the tune split where {needed} are needed: {EVENTS_A_VARIABLE} a variable, the image's risk is one"
         return Item("survival", where, "not_applicable", None, text)
     plain = np.stack(list(examples.covariates.values()), axis=1)  # [N, V]
     middle = np.nan_to_num(np.nanmedian(plain[member], axis=0))
