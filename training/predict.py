@@ -34,6 +34,7 @@ Progress = Callable[[str, int, int], None]
 
 BATCH = 32
 NO_DICOM = {"not_dicom", "directory", "unreadable_report", "unlinked_report"}
+"""Reasons of refusal of what is no DICOM object."""
 PREDICTIONS, REFUSED = "predictions.parquet", "refused.parquet"
 
 MEANINGS = {
@@ -136,9 +137,10 @@ def _has_dicom(refusals: Mapping[str, int], instances: int) -> bool:
 
 def _no_image(src: Path, scratch: Scratch) -> str:
     n = scratch.curated.arrivals
+    seen = f"no file in it is one ({n} looked at)" if n else "nothing in it could be one"
     return (
-        f"No DICOM image lies under {src}: {'nothing in it could be one' if not n else f'no file in it is one ({n} looked at)'}. Looked for are DICOM "
-        "files by their content, whatever their name, in all folders below. Give the folder that holds them."
+        f"No DICOM image lies under {src}: {seen}. Looked for are DICOM files by their content, whatever their name, in all "
+        "folders below. Give the folder that holds them."
     )
 
 

@@ -14,9 +14,8 @@ all of them from `one`, or a quarter from each of the four. Four arms on the sam
 The gap is AUROC without either comorbidity minus AUROC with one or both; intervals by bootstrap of patients, the same draws for
 every arm, within each seed and averaged over seeds. Blocks, learning rate and the size of a tile (224 px; at 112 px, measured
 before on seeds 2 to 5, the gap stayed) were chosen on the tune splits of seeds 0 and 1 (the rate at 112 px: 2e-5, 5e-5 and 1e-4
-give 0.908, 0.930 and 0.935), which also showed how alike scanners and
-nodules had to be for the task to be neither trivial nor hopeless; those seeds are not among the reported. A seed that is done is kept
-under --home and not run again.
+give 0.908, 0.930 and 0.935), which also showed how alike scanners and nodules had to be for the task to be neither trivial nor
+hopeless; those seeds are not among the reported. A seed that is done is kept under --home and not run again.
 Writes benchmarks/results/comorbidity.json and comorbidity.md.
 """
 

@@ -5,8 +5,9 @@ Writes benchmarks/results/cut.json. The backbone is the packaged ViT-S/14; the c
 little brighter where the label is 1; a third of the patients at a site that is never trained on, where AUROC is judged). One
 process, one thread, CPU time of this process between the ends of two epochs, judging of the tune split included; the first
 epoch is left out. The cut takes three times as many epochs, which cost a third of LoRA's; both keep what does best on the tune
-split. Learning rates and epochs were chosen on the tune split of seed 11, which is not reported. Both arms see the same images without augmentation, so that the cache loses nothing; LoRA is measured
-besides with the augmentation that it would have. The frozen pass that fills the cache is told apart: it is paid once.
+split. Learning rates and epochs were chosen on the tune split of seed 11, which is not reported. Both arms see the same images
+without augmentation, so that the cache loses nothing; LoRA is measured besides with the augmentation that it would have. The
+frozen pass that fills the cache is told apart: it is paid once.
 """
 
 from __future__ import annotations

@@ -71,6 +71,11 @@ def is_yes_no(run: Mapping[str, Any]) -> bool:
     return bool(run["spec"].get("task", {}).get("kind") == "multilabel")
 
 
+def is_measured(run: Mapping[str, Any]) -> bool:
+    """Whether a run's labels and answers are measurements."""
+    return bool(run["spec"].get("task", {}).get("kind") == "regression")
+
+
 def _found(
     catalog: Catalog, run_id: str, kind: str, label: str, site: str | None, error: str, again: bool
 ) -> pd.DataFrame:
@@ -107,7 +112,7 @@ def _card(catalog: Catalog, run: Mapping[str, Any], row: Mapping[str, Any]) -> N
                 'border-radius:6px">')  # fmt: skip
     with right:
         with st.container(horizontal=True, vertical_alignment="center"):
-            for text, color in _badges(row):
+            for text, color in _badges(row, measured=is_measured(run)):
                 st.badge(text, color=color)  # type: ignore[arg-type]
             st.page_link(
                 "views/study.py", label="Open", icon=":material/open_in_new:", query_params={"study": study}
@@ -123,19 +128,17 @@ def _card(catalog: Catalog, run: Mapping[str, Any], row: Mapping[str, Any]) -> N
             corrections.form(run, study, str(row["label"]))
 
 
-def _answered(row: Mapping[str, Any]) -> str:
+def _answered(row: Mapping[str, Any], *, measured: bool) -> str:
     if "rank" in row:
         return f"probability {row['score']:.2f}"
-    target = row.get("target")
-    is_measured = target is not None and pd.notna(target) and float(target) not in (-1, 0, 1)
-    return f"predicted {row['score']:.3g}" if is_measured else f"scored {row['score']:.2f}"
+    return f"predicted {row['score']:.3g}" if measured else f"scored {row['score']:.2f}"
 
 
-def _badges(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _badges(row: Mapping[str, Any], *, measured: bool) -> list[tuple[str, str]]:
     told = []
     label = formats.words(str(row["label"]))
     target = row.get("target")
-    if "target" in row and pd.notna(target) and float(target) not in (-1, 0, 1):
+    if measured and "target" in row and pd.notna(target):
         told.append((f"{label}: {target:.3g}", "gray"))
     elif "target" in row:
         known = (
@@ -147,7 +150,7 @@ def _badges(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     else:
         told.append((f"{label}: {row['why']}", "violet"))
     if pd.notna(row["score"]):
-        told.append((_answered(row), "gray"))
+        told.append((_answered(row, measured=measured), "gray"))
     if row.get("is_wrong"):
         told.append(("false negative" if float(target or 0) > 0.5 else "false positive", "red"))
     if row.get("is_report_conflict"):
