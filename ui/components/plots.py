@@ -276,7 +276,7 @@ def intervals(
             "low:Q",
             title=f"{metric} with 95 % interval",
             axis=alt.Axis(tickCount=7, format=".2f"),
-            scale=alt.Scale(zero=False, nice=True, padding=12),
+            scale=alt.Scale(zero=False, nice=False, padding=12),  # rounded up, an axis of AUROC went beyond 1
         ),
         x2="high:Q",
     )
